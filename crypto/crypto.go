@@ -1,0 +1,125 @@
+// Package crypto holds every key of a repository and everything done with them: keyed identifiers, sealed frames, key
+// files for the recipients, the root and what it certifies. It knows nothing of packs, trees or targets. The byte formats
+// are in doc/format.md, what they protect against in doc/threat-model.md.
+package crypto
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+)
+
+// IDSize is the length of an ID in bytes.
+const IDSize = 16
+
+// ID is a keyed MAC of plain text, or a frame's arbitrary name.
+type ID [IDSize]byte
+
+// String is the ID as 32 lower-case hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// IsZero reports whether id was never set.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText and UnmarshalText use the form of String.
+func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (id *ID) UnmarshalText(b []byte) error {
+	if len(b) != 2*IDSize {
+		return fmt.Errorf("parse ID %.40q: not %d hexadecimal digits", b, 2*IDSize)
+	}
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return fmt.Errorf("parse ID %.40q: not lower-case hexadecimal", b)
+		}
+	}
+	_, err := hex.Decode(id[:], b)
+	return err
+}
+
+// ParseID reads the form of String.
+func ParseID(s string) (id ID, err error) { return id, id.UnmarshalText([]byte(s)) }
+
+// IDKey is the secret from which the keys of all IDs of one repository are derived.
+type IDKey struct {
+	secret     [32]byte
+	repository ID
+}
+
+// NewIDKey binds a 32-byte secret to a repository.
+func NewIDKey(secret []byte, repository ID) (IDKey, error) {
+	k := IDKey{repository: repository}
+	if copy(k.secret[:], secret) != len(k.secret) || len(secret) != len(k.secret) {
+		return k, errors.New("the ID key is not 32 bytes long")
+	}
+	return k, nil
+}
+
+func (k IDKey) mac(kind string) hash.Hash {
+	sub, err := hkdf.Key(sha256.New, k.secret[:], k.repository[:], "lifeboat/1 "+kind, sha256.Size)
+	if err != nil {
+		panic(err) // only for a length beyond 255 hashes
+	}
+	return hmac.New(sha256.New, sub)
+}
+
+// Hasher computes IDs. It is not safe for concurrent use: each goroutine has its own.
+type Hasher struct {
+	page, pages, stream, tree, source hash.Hash
+	hashes                            []byte
+	sum                               []byte
+}
+
+// NewHasher derives the keys of all kinds.
+func (k IDKey) NewHasher() *Hasher {
+	return &Hasher{page: k.mac("page"), pages: k.mac("pages"), stream: k.mac("stream"), tree: k.mac("tree"), source: k.mac("source")}
+}
+
+func (h *Hasher) one(mac hash.Hash, b []byte) (id ID) {
+	mac.Reset()
+	mac.Write(b)
+	h.sum = mac.Sum(h.sum[:0])
+	copy(id[:], h.sum)
+	return id
+}
+
+// Page is the hash of one page, an ingredient of Pages and of page maps.
+func (h *Hasher) Page(page []byte) ID { return h.one(h.page, page) }
+
+// Stream is the ID of a chunk of a stream.
+func (h *Hasher) Stream(chunk []byte) ID { return h.one(h.stream, chunk) }
+
+// Tree is the ID of a tree node.
+func (h *Hasher) Tree(node []byte) ID { return h.one(h.tree, node) }
+
+// Source is the opaque name that stands for a source in public records: 16 hexadecimal digits.
+func (h *Hasher) Source(name string) string {
+	id := h.one(h.source, []byte(name))
+	return hex.EncodeToString(id[:8])
+}
+
+// Pages is the ID of a chunk of length bytes whose pages have the given hashes.
+func (h *Hasher) Pages(pageSize, length int, pages []ID) ID {
+	b := binary.BigEndian.AppendUint32(h.hashes[:0], uint32(pageSize))
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	for i := range pages {
+		b = append(b, pages[i][:]...)
+	}
+	h.hashes = b
+	return h.one(h.pages, b)
+}
+
+// PageChunk is the ID of a chunk of pages, hashed page by page.
+func (h *Hasher) PageChunk(pageSize int, chunk []byte) ID {
+	var pages []ID
+	for off := 0; off < len(chunk); off += pageSize {
+		pages = append(pages, h.Page(chunk[off:min(off+pageSize, len(chunk))]))
+	}
+	return h.Pages(pageSize, len(chunk), pages)
+}

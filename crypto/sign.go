@@ -1,0 +1,129 @@
+package crypto
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Role is what a signing key may do.
+type Role string
+
+// The roles.
+const (
+	Root   Role = "root"   // certifies the others; its secret is only in key files
+	Writer Role = "writer" // signs the journal
+)
+
+// KeyName is the name under which a role signs notes of a repository.
+func KeyName(repository ID, role Role) string {
+	return "lifeboat/" + repository.String() + "/" + string(role)
+}
+
+// NewSigner makes the note signer of a role from an Ed25519 seed (32 bytes).
+func NewSigner(repository ID, role Role, seed []byte) (note.Signer, error) {
+	if len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%s key: seed of %d bytes, not %d", role, len(seed), ed25519.SeedSize)
+	}
+	name := KeyName(repository, role)
+	vkey, err := VerifierKey(repository, role, seed)
+	if err != nil {
+		return nil, err
+	}
+	hash := strings.Split(vkey, "+")[1]
+	key := append([]byte{1}, seed...)
+	s, err := note.NewSigner("PRIVATE+KEY+" + name + "+" + hash + "+" + base64.StdEncoding.EncodeToString(key))
+	if err != nil {
+		return nil, fmt.Errorf("%s key: not usable", role)
+	}
+	return s, nil
+}
+
+// VerifierKey is the public half of a role's key, in the text form of signed notes.
+func VerifierKey(repository ID, role Role, seed []byte) (string, error) {
+	pub, ok := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+	if !ok {
+		return "", errors.New("no public key")
+	}
+	return note.NewEd25519VerifierKey(KeyName(repository, role), pub)
+}
+
+// NewVerifier parses a verifier key and checks that it speaks for role in repository.
+func NewVerifier(repository ID, role Role, vkey string) (note.Verifier, error) {
+	v, err := note.NewVerifier(vkey)
+	if err != nil {
+		return nil, fmt.Errorf("%s verifier key: %w", role, err)
+	}
+	if v.Name() != KeyName(repository, role) {
+		return nil, fmt.Errorf("%s verifier key is for %q, not for %q", role, v.Name(), KeyName(repository, role))
+	}
+	return v, nil
+}
+
+// Fingerprint is what a person compares: half of the SHA-256 of the root's public key, in groups of 8 digits.
+func Fingerprint(rootKey string) (string, error) {
+	_, data, ok := strings.Cut(rootKey, "+")
+	if ok {
+		_, data, ok = strings.Cut(data, "+")
+	}
+	key, err := base64.StdEncoding.DecodeString(data)
+	if !ok || err != nil || len(key) != 1+ed25519.PublicKeySize {
+		return "", fmt.Errorf("root key %.60q: not a verifier key", rootKey)
+	}
+	sum := sha256.Sum256(key[1:])
+	h := hex.EncodeToString(sum[:16])
+	return strings.Join([]string{h[:8], h[8:16], h[16:24], h[24:]}, "-"), nil
+}
+
+// Certificate is the root's word that a key has a role from a journal record on.
+type Certificate struct {
+	Repository ID
+	Role       Role
+	Key        string // verifier key
+	From       uint64 // first record
+}
+
+// SignCertificate returns the certificate as a note signed by root.
+func SignCertificate(root note.Signer, c Certificate) (string, error) {
+	text := fmt.Sprintf("lifeboat certificate 1\nrepository %s\nrole %s\nkey %s\nfrom %d\n", c.Repository, c.Role, c.Key, c.From)
+	b, err := note.Sign(&note.Note{Text: text}, root)
+	if err != nil {
+		return "", fmt.Errorf("sign certificate: %w", err)
+	}
+	return string(b), nil
+}
+
+// OpenCertificate verifies that signed is a certificate by root and returns it.
+func OpenCertificate(root note.Verifier, signed string) (c Certificate, err error) {
+	n, err := note.Open([]byte(signed), note.VerifierList(root))
+	if err != nil {
+		return c, fmt.Errorf("verify certificate: %w", err)
+	}
+	lines := strings.Split(n.Text, "\n")
+	values := make([]string, 4)
+	if len(lines) != 6 || lines[0] != "lifeboat certificate 1" || lines[5] != "" {
+		return c, fmt.Errorf("read certificate: %w", ErrDamaged)
+	}
+	for i, key := range []string{"repository ", "role ", "key ", "from "} {
+		v, ok := strings.CutPrefix(lines[i+1], key)
+		if !ok {
+			return c, fmt.Errorf("read certificate: no %s: %w", key, ErrDamaged)
+		}
+		values[i] = v
+	}
+	if c.Repository, err = ParseID(values[0]); err != nil {
+		return c, fmt.Errorf("read certificate: %w", err)
+	}
+	c.Role, c.Key = Role(values[1]), values[2]
+	if c.From, err = strconv.ParseUint(values[3], 10, 64); err != nil {
+		return c, fmt.Errorf("read certificate: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,118 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"lifeboat/crypto"
+)
+
+// bundleSize is how many records a bundle repeats.
+const bundleSize = 256
+
+func bundleName(last uint64) string { return fmt.Sprintf("%sbundle-%012d", prefix, last) }
+
+// bundle makes the bundle that ends with record last, a multiple of bundleSize.
+func (c *Chain) bundle(last uint64, s note.Signer) ([]byte, error) {
+	var b bytes.Buffer
+	for _, e := range c.entries[last-bundleSize : last] {
+		fmt.Fprintf(&b, "%d %d\n", e.Seq, len(e.Raw))
+		b.Write(e.Raw)
+	}
+	text, err := c.checkpoint(last)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := note.Sign(&note.Note{Text: text}, s)
+	if err != nil {
+		return nil, fmt.Errorf("sign checkpoint %d: %w", last, err)
+	}
+	fmt.Fprintf(&b, "checkpoint %d\n", len(signed))
+	b.Write(signed)
+	if b.Len() > maxBundle {
+		return nil, nil // the single records serve
+	}
+	return b.Bytes(), nil
+}
+
+// checkpoint is the text of a C2SP checkpoint over the first size records.
+func (c *Chain) checkpoint(size uint64) (string, error) {
+	root, err := c.Root(size)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s\n%d\n%s\n", crypto.KeyName(c.repository, crypto.Writer), size, base64.StdEncoding.EncodeToString(root[:])), nil
+}
+
+// Root is the RFC 6962 Merkle tree hash over the first size records.
+func (c *Chain) Root(size uint64) (tlog.Hash, error) {
+	var stored []tlog.Hash
+	read := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
+		out := make([]tlog.Hash, len(indexes))
+		for i, x := range indexes {
+			out[i] = stored[x]
+		}
+		return out, nil
+	})
+	for i, e := range c.entries[:size] {
+		hashes, err := tlog.StoredHashes(int64(i), e.Raw, read)
+		if err != nil {
+			return tlog.Hash{}, fmt.Errorf("hash record %d: %w", i+1, err)
+		}
+		stored = append(stored, hashes...)
+	}
+	return tlog.TreeHash(int64(size), read)
+}
+
+// appendBundle verifies a bundle and takes its records in; on an error the chain is not to be used.
+func (c *Chain) appendBundle(b []byte) error {
+	last := c.Len() + bundleSize
+	for c.Len() < last {
+		raw, rest, err := cut(b, "%d %d\n", c.Len()+1)
+		if err != nil {
+			return err
+		}
+		if err := c.Append(raw); err != nil {
+			return err
+		}
+		b = rest
+	}
+	signed, rest, err := cut(b, "checkpoint %d\n")
+	if err != nil || len(rest) != 0 {
+		return fmt.Errorf("bundle %d: no checkpoint at its end: %w", last, ErrBroken)
+	}
+	n, err := note.Open(signed, note.VerifierList(c.writer))
+	if err != nil {
+		return fmt.Errorf("bundle %d: %w: %w", last, ErrBroken, err)
+	}
+	want, err := c.checkpoint(last)
+	if err != nil {
+		return err
+	}
+	if n.Text != want {
+		return fmt.Errorf("bundle %d: the checkpoint is for other records: %w", last, ErrBroken)
+	}
+	return nil
+}
+
+// cut reads a header line, which must have the given values before its length, and as many bytes behind it.
+func cut(b []byte, format string, values ...any) (body, rest []byte, err error) {
+	line, rest, ok := bytes.Cut(b, []byte("\n"))
+	at := bytes.LastIndexByte(line, ' ')
+	if !ok || at < 0 || len(line) > 64 {
+		return nil, nil, fmt.Errorf("bundle: no header: %w", ErrBroken)
+	}
+	var n int
+	if _, err := fmt.Sscanf(string(line[at+1:]), "%d", &n); err != nil {
+		return nil, nil, errors.Join(ErrBroken, err)
+	}
+	if want := fmt.Sprintf(format, append(values, n)...); string(line)+"\n" != want || n < 0 || n > len(rest) {
+		return nil, nil, fmt.Errorf("bundle: header %q: %w", line, ErrBroken)
+	}
+	return rest[:n], rest[n:], nil
+}

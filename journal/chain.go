@@ -1,0 +1,190 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"lifeboat/crypto"
+)
+
+// Chain verifies records one after another and keeps what they say. The zero Chain awaits record 1.
+type Chain struct {
+	entries    []Entry
+	repository crypto.ID
+	root       note.Verifier
+	rootKey    string
+	writer     note.Verifier
+}
+
+// Len is the number of verified records, which is also the number of the newest.
+func (c *Chain) Len() uint64 { return uint64(len(c.entries)) }
+
+// Entries returns the verified records in order. The caller does not change them.
+func (c *Chain) Entries() []Entry { return c.entries }
+
+// Head is the hash of the newest record; empty before the first.
+func (c *Chain) Head() string {
+	if len(c.entries) == 0 {
+		return ""
+	}
+	return Hash(c.entries[len(c.entries)-1].Raw)
+}
+
+// Repository is the identifier that record 1 carries.
+func (c *Chain) Repository() crypto.ID { return c.repository }
+
+// RootKey is the verifier key of the root that record 1 names. Whether it is the right one only its fingerprint tells.
+func (c *Chain) RootKey() string { return c.rootKey }
+
+// Time is the time of the newest record.
+func (c *Chain) Time() time.Time {
+	if len(c.entries) == 0 {
+		return time.Time{}
+	}
+	return c.entries[len(c.entries)-1].Time
+}
+
+// Indexes lists the digests of the current index objects.
+func (c *Chain) Indexes() []string {
+	for i := len(c.entries) - 1; i >= 0; i-- {
+		if x := c.entries[i].Indexes; x != nil {
+			return x
+		}
+	}
+	return nil
+}
+
+// Snapshots returns the snapshots that were not dropped, oldest first.
+func (c *Chain) Snapshots() []Entry {
+	dropped := map[uint64]bool{}
+	for _, e := range c.entries {
+		if e.Drop != nil {
+			dropped[e.Drop.Seq] = true
+		}
+	}
+	var out []Entry
+	for _, e := range c.entries {
+		if e.Snapshot != nil && !dropped[e.Seq] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Append verifies that raw is the next record and takes it in. Errors wrap ErrBroken, and leave the chain as it was.
+func (c *Chain) Append(raw []byte) error {
+	var r Record
+	if err := c.parse(raw, &r); err != nil {
+		return fmt.Errorf("record %d: %w: %w", c.Len()+1, ErrBroken, err)
+	}
+	next := *c
+	if err := next.admit(raw, &r); err != nil {
+		return fmt.Errorf("record %d: %w: %w", c.Len()+1, ErrBroken, err)
+	}
+	*c = next
+	c.entries = append(c.entries, Entry{r, raw})
+	return nil
+}
+
+// parse reads the record before its signature is verified: the key may be in it.
+func (c *Chain) parse(raw []byte, r *Record) error {
+	if len(raw) > maxRecord {
+		return errors.New("too long")
+	}
+	n, err := note.Open(raw, note.VerifierList())
+	var unverified *note.UnverifiedNoteError
+	if err == nil || !errors.As(err, &unverified) {
+		return fmt.Errorf("not a signed note: %w", err)
+	}
+	n = unverified.Note
+	if err := json.Unmarshal([]byte(n.Text), r); err != nil {
+		return fmt.Errorf("not a record: %w", err)
+	}
+	if r.Format != 1 {
+		return fmt.Errorf("format %d is newer than this version of lifeboat reads: install a newer one", r.Format)
+	}
+	return nil
+}
+
+// admit checks everything about r and moves the keys forward where r changes them.
+func (c *Chain) admit(raw []byte, r *Record) error {
+	if r.Seq != c.Len()+1 {
+		return fmt.Errorf("it says that it is record %d", r.Seq)
+	}
+	if r.Prev != c.Head() {
+		return errors.New("it does not follow the record before it")
+	}
+	switch {
+	case r.Seq == 1:
+		if err := c.found(r); err != nil {
+			return err
+		}
+	case r.Repository != c.repository:
+		return errors.New("it belongs to another repository")
+	case r.Type == Takeover:
+		if r.Takeover == nil {
+			return errors.New("no details")
+		}
+		if err := c.certify(r.Takeover.Certificate, r.Seq); err != nil {
+			return err
+		}
+	}
+	if r.Time.Before(c.Time()) && r.Type != Clock {
+		return errors.New("its time goes back")
+	}
+	if _, err := note.Open(raw, note.VerifierList(c.writer)); err != nil {
+		return fmt.Errorf("verify signature: %w", err)
+	}
+	return c.complete(r)
+}
+
+func (c *Chain) found(r *Record) error {
+	if r.Type != Init || r.Init == nil || r.Repository.IsZero() {
+		return errors.New("it does not found a repository")
+	}
+	root, err := crypto.NewVerifier(r.Repository, crypto.Root, r.Init.Root)
+	if err != nil {
+		return err
+	}
+	c.repository, c.root, c.rootKey = r.Repository, root, r.Init.Root
+	return c.certify(r.Init.Certificate, 1)
+}
+
+func (c *Chain) certify(certificate string, from uint64) error {
+	cert, err := crypto.OpenCertificate(c.root, certificate)
+	if err != nil {
+		return err
+	}
+	if cert.Repository != c.repository || cert.Role != crypto.Writer || cert.From != from {
+		return errors.New("its certificate is for something else")
+	}
+	c.writer, err = crypto.NewVerifier(c.repository, crypto.Writer, cert.Key)
+	return err
+}
+
+// complete checks that the details which readers rely on are there.
+func (c *Chain) complete(r *Record) error {
+	switch r.Type {
+	case Snapshot:
+		if r.Snapshot == nil {
+			return errors.New("no details")
+		}
+	case Drop:
+		if r.Drop == nil || r.Drop.Seq >= r.Seq {
+			return errors.New("no details")
+		}
+	case Condemn:
+		if r.Condemn == nil {
+			return errors.New("no details")
+		}
+	case Sweep:
+		if r.Sweep == nil {
+			return errors.New("no details")
+		}
+	}
+	return nil
+}

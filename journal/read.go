@@ -1,0 +1,119 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"lifeboat/target"
+)
+
+// ErrForeign is wrapped where a target holds records that this host did not write.
+var ErrForeign = errors.New("the target holds records that this state directory does not know")
+
+const prefix = "journal/writer/"
+
+// Extend appends the records that t holds after those of c. It stops at the first absent record; if others stand behind
+// it, or one does not verify, the error wraps ErrBroken and c holds what could be verified.
+func Extend(ctx context.Context, t target.Target, c *Chain) error {
+	for {
+		if done, err := extendByBundle(ctx, t, c); err != nil {
+			return err
+		} else if done {
+			continue
+		}
+		raw, err := target.Read(ctx, t, Name(c.Len()+1), maxRecord)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.Append(raw); err != nil {
+			return err
+		}
+	}
+	last, _, err := newest(ctx, t)
+	if err != nil {
+		return err
+	}
+	if last > c.Len() {
+		return fmt.Errorf("record %d is missing, but %d stands: %w", c.Len()+1, last, ErrBroken)
+	}
+	return nil
+}
+
+// extendByBundle takes 256 records at once where their bundle stands. A damaged bundle is no loss: the records stand too.
+func extendByBundle(ctx context.Context, t target.Target, c *Chain) (bool, error) {
+	if c.Len()%bundleSize != 0 {
+		return false, nil
+	}
+	raw, err := target.Read(ctx, t, bundleName(c.Len()+bundleSize), maxBundle)
+	if err != nil {
+		return false, ctx.Err()
+	}
+	next := *c
+	next.entries = c.entries[:len(c.entries):len(c.entries)]
+	if err := next.appendBundle(raw); err != nil {
+		return false, nil //nolint:nilerr // the single records decide
+	}
+	*c = next
+	return true, nil
+}
+
+// newest returns the number of the last record that t lists, and how many it lists.
+func newest(ctx context.Context, t target.Target) (last, count uint64, err error) {
+	for info, err := range t.List(ctx, prefix) {
+		if err != nil {
+			return 0, 0, fmt.Errorf("list the journal: %w", err)
+		}
+		seq, err := strconv.ParseUint(strings.TrimPrefix(info.Name, prefix), 10, 64)
+		if err != nil {
+			continue // a bundle
+		}
+		last = max(last, seq)
+		count++
+	}
+	return last, count, nil
+}
+
+// Position returns how many of c's records stand on t without a hole. Records beyond c, or others in its place, are
+// ErrForeign: another host writes to this repository, or this state directory is older than the repository.
+func Position(ctx context.Context, t target.Target, c *Chain) (uint64, error) {
+	last, count, err := newest(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	if last > c.Len() {
+		return 0, fmt.Errorf("record %d: %w", last, ErrForeign)
+	}
+	if count < last {
+		last = 0
+		for ; last < c.Len(); last++ {
+			if ok, err := has(ctx, t, c.entries[last]); err != nil {
+				return 0, err
+			} else if !ok {
+				break
+			}
+		}
+	}
+	if last == 0 {
+		return 0, nil
+	}
+	raw, err := target.Read(ctx, t, Name(last), maxRecord)
+	if err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(raw, c.entries[last-1].Raw) {
+		return 0, fmt.Errorf("record %d has another content: %w", last, ErrForeign)
+	}
+	return last, nil
+}
+
+func has(ctx context.Context, t target.Target, e Entry) (bool, error) {
+	return target.Has(ctx, t, target.Object{Name: Name(e.Seq), Size: int64(len(e.Raw))})
+}

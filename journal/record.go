@@ -1,0 +1,151 @@
+// Package journal is the signed, numbered, chained list of what happened to a repository: the commit point of every
+// snapshot, the audit log and the evidence, in one. What a record's objects mean is not its business.
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"lifeboat/crypto"
+	"lifeboat/target"
+)
+
+// Type says what a record is about.
+type Type string
+
+// The types of records that this version writes.
+const (
+	Init     Type = "init"
+	Snapshot Type = "snapshot"
+	Drop     Type = "drop"
+	Condemn  Type = "condemn"
+	Sweep    Type = "sweep"
+	Keys     Type = "keys"
+	Takeover Type = "takeover"
+	Clock    Type = "clock"
+)
+
+// Limits in bytes; what is larger is damage or an attack.
+const (
+	maxRecord = 64 << 20
+	maxBundle = 256 << 20
+)
+
+// ErrBroken is wrapped where the chain of records is broken: damage, or someone rewrote history.
+var ErrBroken = errors.New("the journal is broken")
+
+// Record is one event. Exactly the member that its Type names is set.
+type Record struct {
+	Format     int             `json:"format"`
+	Repository crypto.ID       `json:"repository"`
+	Seq        uint64          `json:"seq"`
+	Prev       string          `json:"prev"` // SHA-256 of the previous record's bytes, hex
+	Time       time.Time       `json:"time"`
+	HostClock  *time.Time      `json:"host_clock,omitempty"` // the host's reading, where it differs from Time
+	By         string          `json:"by"`
+	Reason     string          `json:"reason,omitempty"`
+	Type       Type            `json:"type"`
+	Objects    []target.Object `json:"objects,omitempty"`
+	Indexes    []string        `json:"indexes,omitempty"`
+
+	Init     *InitBody     `json:"init,omitempty"`
+	Snapshot *SnapshotBody `json:"snapshot,omitempty"`
+	Drop     *DropBody     `json:"drop,omitempty"`
+	Condemn  *PacksBody    `json:"condemn,omitempty"`
+	Sweep    *PacksBody    `json:"sweep,omitempty"`
+	Keys     *KeysBody     `json:"keys,omitempty"`
+	Takeover *TakeoverBody `json:"takeover,omitempty"`
+	Clock    *ClockBody    `json:"clock,omitempty"`
+}
+
+// InitBody founds a repository.
+type InitBody struct {
+	Root        string `json:"root"` // verifier key
+	Certificate string `json:"certificate"`
+	Epoch       int    `json:"epoch"`
+	Recipient   string `json:"recipient"`
+}
+
+// Ref points to a tree node.
+type Ref struct {
+	ID    crypto.ID `json:"id"`
+	Frame crypto.ID `json:"frame"`
+	Off   int       `json:"off"`
+	Len   int       `json:"len"`
+}
+
+// SnapshotBody commits a snapshot. Sizes are bytes.
+type SnapshotBody struct {
+	Source   string    `json:"source"` // opaque
+	Kind     string    `json:"kind"`   // full or incremental
+	Root     Ref       `json:"root"`
+	From     string    `json:"from"`
+	To       string    `json:"to"`
+	Taken    time.Time `json:"taken"`
+	Size     int64     `json:"size"`
+	Read     int64     `json:"read"`
+	Stored   int64     `json:"stored"`
+	Duration int64     `json:"duration_ms"`
+}
+
+// DropBody forgets a snapshot.
+type DropBody struct {
+	Seq uint64 `json:"seq"`
+}
+
+// PacksBody lists packs by digest, and index objects that go with them.
+type PacksBody struct {
+	Packs   []string `json:"packs"`
+	Indexes []string `json:"indexes,omitempty"`
+}
+
+// KeysBody lists who can open the key files that this record adds.
+type KeysBody struct {
+	Recipients []string `json:"recipients"`
+}
+
+// TakeoverBody replaces the signing key.
+type TakeoverBody struct {
+	Certificate string `json:"certificate"`
+}
+
+// ClockBody accepts that the clock goes back.
+type ClockBody struct {
+	Was time.Time `json:"was"`
+}
+
+// Entry is a verified record with the bytes that were signed.
+type Entry struct {
+	Record
+	Raw []byte
+}
+
+// Hash is the SHA-256 of a record's bytes, hex: what the next record's Prev must be.
+func Hash(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Name is the object name of record seq.
+func Name(seq uint64) string { return fmt.Sprintf("journal/writer/%012d", seq) }
+
+func sign(r *Record, s note.Signer) ([]byte, error) {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode record %d: %w", r.Seq, err)
+	}
+	raw, err := note.Sign(&note.Note{Text: string(line) + "\n"}, s)
+	if err != nil {
+		return nil, fmt.Errorf("sign record %d: %w", r.Seq, err)
+	}
+	if len(raw) > maxRecord {
+		return nil, fmt.Errorf("encode record %d: %d bytes, more than a reader accepts", r.Seq, len(raw))
+	}
+	return raw, nil
+}
