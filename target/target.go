@@ -39,18 +39,22 @@ type Info struct {
 // ErrName is wrapped by the error for a name that CheckName refuses.
 var ErrName = errors.New("not a valid object name")
 
-// maxName bounds a name so that every store and file system can hold it.
-const maxName = 512
+// Bounds of a name and of its elements, in bytes, so that every store and file system can hold it.
+const (
+	maxName = 512
+	maxElem = 255
+)
 
 // CheckName accepts slash-separated, relative names of lower-case letters, digits, dots, dashes and underscores, where
-// no element is empty or begins with a dot. Every target applies it to every name, so a name from outside can neither
+// no element is empty, begins with a dot or exceeds 255 bytes. No name may be another name plus "/...": a file system
+// cannot hold both. Every target applies it to every name, so a name from outside can neither
 // leave the target's root nor collide on a case-insensitive file system.
 func CheckName(name string) error {
 	if name == "" || len(name) > maxName {
 		return fmt.Errorf("object name of %d bytes: %w", len(name), ErrName)
 	}
 	for elem := range strings.SplitSeq(name, "/") {
-		if elem == "" || elem[0] == '.' {
+		if elem == "" || elem[0] == '.' || len(elem) > maxElem {
 			return fmt.Errorf("object name %q: %w", name, ErrName)
 		}
 		for i := range len(elem) {

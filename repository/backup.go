@@ -1,0 +1,317 @@
+package repository
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/internal/atomicfile"
+	"lifeboat/journal"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// maxIndexes is how many index objects a repository has before they are merged into one.
+const maxIndexes = 32
+
+// damagedDir holds, per target, the packs that a check found damaged.
+const damagedDir = "damaged"
+
+// Backup is one backup to take.
+type Backup struct {
+	Name     string // of the source
+	Engine   string
+	Source   snapshot.Source
+	Full     bool
+	Reason   string
+	Progress func(bytes int64)
+	Opened   func(size int64) // called when the view is open, with its estimated size
+}
+
+// Done is a backup that was committed.
+type Done struct {
+	journal.Entry
+	Amplification float64
+	Warnings      []string
+}
+
+// Backup takes a snapshot, commits it on the first copy that is up to date, and brings the others up to date. The error of
+// a copy that was missed is in its Err; the snapshot is committed nevertheless.
+func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
+	first, err := h.primary()
+	if err != nil {
+		return nil, err
+	}
+	reader, err := h.Reader(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.syncChunks(ctx, reader); err != nil {
+		return nil, err
+	}
+	d, err := h.take(ctx, b, first, reader)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Replicate(ctx); err != nil {
+		return d, err
+	}
+	return d, h.cleanMaps()
+}
+
+// syncChunks brings the catalog up to the journal; one that is damaged is made anew.
+func (h *Host) syncChunks(ctx context.Context, r *Reader) error {
+	open := func(ref journal.Ref) (*snapshot.Tree, error) { return r.Tree(ctx, ref) }
+	err := h.catalog.SyncChunks(ctx, h.Chain(), open)
+	if err == nil || ctx.Err() != nil || errors.Is(err, crypto.ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+		// A tree that cannot be read costs deduplication, nothing else; `check` names the damage.
+		return ctx.Err()
+	}
+	if err := h.catalog.Reset(); err != nil {
+		return err
+	}
+	if err := h.remember(h.Chain()); err != nil {
+		return err
+	}
+	return h.catalog.SyncChunks(ctx, h.Chain(), open)
+}
+
+func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) (_ *Done, err error) {
+	start := h.Now()
+	holds, err := h.holds(ctx, reader.Frames.Index())
+	if err != nil {
+		return nil, err
+	}
+	var warnings []string
+	base, since, err := h.base(ctx, b.Name, reader, holds, &warnings)
+	if err != nil {
+		return nil, err
+	}
+	view, err := b.Source.Open(ctx, since)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := view.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("close the source: %w", cerr)
+		}
+	}()
+	taken := h.Now().UTC()
+	if b.Opened != nil {
+		b.Opened(view.Size())
+	}
+	chunks, err := chunkstore.NewWriter(ctx, first.Target, h.keys)
+	if err != nil {
+		return nil, err
+	}
+	t, err := snapshot.Take(ctx, snapshot.Job{Source: b.Name, Engine: b.Engine, View: view, Chunks: chunks, IDs: h.keys.IDs,
+		Polynomial: h.secrets.Polynomial, Known: known{h, holds}, Base: base, Full: b.Full, MapDir: filepath.Join(h.StateDir, mapsDir), Progress: b.Progress})
+	if err != nil {
+		chunks.Abort()
+		return nil, err
+	}
+	packs, err := chunks.Finish()
+	if err != nil {
+		return nil, err
+	}
+	r := journal.Record{Type: journal.Snapshot, Reason: b.Reason, Snapshot: &journal.SnapshotBody{Source: h.keys.IDs.NewHasher().Source(b.Name), Kind: "full",
+		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read}}
+	if base != nil && !b.Full {
+		r.Snapshot.Kind = "incremental"
+	}
+	if err := h.index(ctx, first.Target, packs, &r); err != nil {
+		return nil, err
+	}
+	for _, o := range r.Objects {
+		r.Snapshot.Stored += o.Size
+	}
+	r.Snapshot.Duration = h.Now().Sub(start).Milliseconds()
+	e, err := h.commit(ctx, first, r)
+	if err != nil {
+		return nil, err
+	}
+	return &Done{e, t.Amplification, append(warnings, t.Warnings...)}, nil
+}
+
+// index stores the index of packs and adds both to r. Where there are many index objects it merges them.
+func (h *Host) index(ctx context.Context, t target.Target, packs []chunkstore.Pack, r *journal.Record) error {
+	list := h.Chain().Indexes()
+	if len(packs) == 0 && list != nil {
+		return nil
+	}
+	for _, p := range packs {
+		r.Objects = append(r.Objects, p.Object())
+	}
+	if len(list) >= maxIndexes {
+		var all []chunkstore.Pack
+		for _, d := range list {
+			more, err := chunkstore.ReadIndex(ctx, t, d)
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
+		}
+		list, packs = nil, append(all, packs...)
+	}
+	b, err := chunkstore.EncodeIndex(packs)
+	if err != nil {
+		return err
+	}
+	o, err := chunkstore.StoreDigest(ctx, t, "index/", b)
+	if err != nil {
+		return err
+	}
+	digest, _ := chunkstore.Digest(o.Name)
+	r.Objects = append(r.Objects, o)
+	r.Indexes = append(append([]string{}, list...), digest)
+	return nil
+}
+
+// base is the newest snapshot of the source. A base that cannot be read costs an increment, never a backup.
+func (h *Host) base(ctx context.Context, name string, r *Reader, holds func(crypto.ID) bool, warnings *[]string) (*snapshot.Base, snapshot.Pos, error) {
+	opaque := h.keys.IDs.NewHasher().Source(name)
+	all := h.Chain().Snapshots()
+	for i := len(all) - 1; i >= 0; i-- {
+		s := all[i].Snapshot
+		if s.Source != opaque {
+			continue
+		}
+		tree, err := r.Tree(ctx, s.Root)
+		if ctx.Err() != nil {
+			return nil, snapshot.Pos{}, ctx.Err()
+		}
+		if err != nil {
+			*warnings = append(*warnings, fmt.Sprintf("the previous snapshot s%d cannot be read (%v): everything is compared by content; run `lifeboat check`", all[i].Seq, err))
+			return nil, snapshot.Pos{}, nil
+		}
+		since, err := snapshot.ParsePos(s.To)
+		return &snapshot.Base{Tree: tree, Holds: holds}, since, err
+	}
+	return nil, snapshot.Pos{}, nil
+}
+
+// holds returns the question whether a frame still stands, whole as far as is known, on a copy that can be reached.
+func (h *Host) holds(ctx context.Context, index *chunkstore.Index) (func(crypto.ID) bool, error) {
+	want := map[string]int64{}
+	for _, p := range index.Packs() {
+		want[chunkstore.PackName(p.Digest)] = p.Size
+	}
+	stands := map[string]bool{}
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		damaged := h.Damaged(c.Name)
+		for info, err := range c.Target.List(ctx, "packs/") {
+			if err != nil {
+				return nil, fmt.Errorf("target %s: list the packs: %w", c.Name, err)
+			}
+			if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
+				stands[info.Name] = true
+			}
+		}
+	}
+	condemned := condemned(h.Chain())
+	return func(frame crypto.ID) bool {
+		for _, p := range index.Lookup(frame) {
+			if stands[p.Pack] && !condemned[p.Pack] {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+// known offers chunks of the catalog whose frames still stand.
+type known struct {
+	h     *Host
+	holds func(crypto.ID) bool
+}
+
+// Lookup implements snapshot.Known. A catalog that fails knows nothing: chunks are then stored again.
+func (k known) Lookup(ids []crypto.ID, places []chunkstore.Loc) error {
+	if err := k.h.catalog.Lookup(ids, places); err != nil {
+		clear(places)
+	}
+	for i := range places {
+		if places[i].Len > 0 && !k.holds(places[i].Frame) {
+			places[i] = chunkstore.Loc{}
+		}
+	}
+	return nil
+}
+
+// cleanMaps keeps the page maps of the newest snapshot of each source.
+func (h *Host) cleanMaps() error {
+	newest := map[string]crypto.ID{}
+	for _, e := range h.Chain().Snapshots() {
+		newest[e.Snapshot.Source] = e.Snapshot.Root.ID
+	}
+	keep := map[crypto.ID]bool{}
+	for _, id := range newest {
+		keep[id] = true
+	}
+	return snapshot.CleanMaps(filepath.Join(h.StateDir, mapsDir), keep)
+}
+
+// Damaged returns the objects on a target that the last check found damaged.
+func (h *Host) Damaged(name string) map[string]bool {
+	out := map[string]bool{}
+	b, err := os.ReadFile(filepath.Join(h.StateDir, damagedDir, name+".json"))
+	var list []string
+	if err != nil || json.Unmarshal(b, &list) != nil {
+		return out
+	}
+	for _, o := range list {
+		out[o] = true
+	}
+	return out
+}
+
+// SetDamaged records what a check found: the next backup stores the lost content again.
+func SetDamaged(stateDir, name string, objects []string) error {
+	dir := filepath.Join(stateDir, damagedDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	b, err := json.Marshal(objects)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, name+".json"), b, 0o600)
+}
+
+// fetch copies an object into w and verifies it against the digest in its name.
+func fetch(ctx context.Context, t target.Target, o target.Object, w io.Writer) error {
+	digest, ok := chunkstore.Digest(o.Name)
+	if !ok {
+		return fmt.Errorf("%s: not named by a digest", o.Name)
+	}
+	r, err := t.Get(ctx, o.Name, 0, o.Size+1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, o.Size+1))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", o.Name, err)
+	}
+	if n != o.Size || hex.EncodeToString(sum.Sum(nil)) != digest {
+		return fmt.Errorf("read %s: %w", o.Name, crypto.ErrDamaged)
+	}
+	return nil
+}
+
+// grace is how long condemned packs stay for readers that are under way.
+const grace = 7 * 24 * time.Hour

@@ -1,0 +1,331 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lifeboat/catalog"
+	"lifeboat/crypto"
+	"lifeboat/internal/atomicfile"
+	"lifeboat/internal/clock"
+	"lifeboat/journal"
+	"lifeboat/target"
+)
+
+// ErrLocked is wrapped where another process works with the state directory.
+var ErrLocked = errors.New("another lifeboat works with this state directory")
+
+// ErrNotInitialised is wrapped where a state directory holds no repository.
+var ErrNotInitialised = errors.New("not initialised")
+
+// Files of the state directory.
+const (
+	secretsFile = "secrets.json"
+	lockFile    = "lock"
+	catalogFile = "catalog.db"
+	mapsDir     = "pagemaps"
+)
+
+// Copy is one target of a repository, and how far its copy is.
+type Copy struct {
+	Name   string
+	Target target.Target
+	// Position is how many records stand there; Err why that is unknown.
+	Position uint64
+	Err      error
+}
+
+// Config is what a host needs to know.
+type Config struct {
+	StateDir string
+	Copies   []*Copy
+	Now      clock.Clock
+	By       string // user and host, for the journal
+}
+
+// Host is a repository as its only writer sees it. It holds the lock of the state directory until Close.
+type Host struct {
+	Config
+	secrets *crypto.HostSecrets
+	keys    *crypto.HostKeys
+	writer  *journal.Writer
+	catalog *catalog.Catalog
+	lock    *os.File
+}
+
+// OpenHost locks the state directory, finishes what a dead run left, and looks at every target. A target that cannot be
+// reached is noted in its Copy; one with records that this host does not know is an error that wraps journal.ErrForeign.
+func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
+	if _, err := os.Stat(filepath.Join(c.StateDir, secretsFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, notInitialised(c.StateDir)
+	}
+	h := &Host{Config: c}
+	if h.lock, err = lockState(c.StateDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if err := h.load(); err != nil {
+		return nil, err
+	}
+	chain, err := h.chain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.begin(chain); err != nil {
+		return nil, err
+	}
+	if err := h.writer.Recover(ctx, h.targets()); err != nil {
+		return nil, err
+	}
+	if err := h.look(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.remember(chain)
+}
+
+func notInitialised(dir string) error {
+	return fmt.Errorf("state directory %s: %w: `lifeboat init` starts a new repository, `lifeboat init --take-over --identity FILE` adopts an existing one", dir, ErrNotInitialised)
+}
+
+func lockState(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the state directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		pid := make([]byte, 20)
+		n, _ := f.Read(pid) // only for the message
+		_ = f.Close()
+		return nil, fmt.Errorf("state directory %s: %w (process %s): wait for it and repeat", dir, ErrLocked, strings.TrimSpace(string(pid[:n])))
+	}
+	_ = f.Truncate(0)                                           // the number is for people;
+	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // the lock is what counts
+	return f, nil
+}
+
+// Close releases the lock.
+func (h *Host) Close() error {
+	if h.lock == nil {
+		return nil
+	}
+	return h.lock.Close()
+}
+
+// load reads the host's secrets.
+func (h *Host) load() (err error) {
+	path := filepath.Join(h.StateDir, secretsFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read host secrets: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s can be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read host secrets: %w", err)
+	}
+	if h.secrets, err = crypto.ParseHostSecrets(b); err != nil {
+		return fmt.Errorf("%s: %w: bring the state back with `lifeboat init --take-over --identity FILE`", path, err)
+	}
+	h.keys, err = h.secrets.Keys()
+	return err
+}
+
+func (h *Host) saveSecrets() error {
+	b, err := json.Marshal(h.secrets)
+	if err != nil {
+		return fmt.Errorf("encode host secrets: %w", err)
+	}
+	return atomicfile.Write(filepath.Join(h.StateDir, secretsFile), append(b, '\n'), 0o600)
+}
+
+func (h *Host) targets() []target.Target {
+	var out []target.Target
+	for _, c := range h.Copies {
+		if c.Err == nil {
+			out = append(out, c.Target)
+		}
+	}
+	return out
+}
+
+// begin makes the writer that continues chain.
+func (h *Host) begin(chain *journal.Chain) error {
+	signer, err := crypto.NewSigner(h.secrets.Repository, crypto.Writer, h.secrets.SigningSeed)
+	if err != nil {
+		return err
+	}
+	h.catalog = catalog.New(filepath.Join(h.StateDir, catalogFile), h.keys.IDs)
+	h.writer = journal.NewWriter(h.StateDir, h.secrets.Repository, signer, chain, h.Now, h.By)
+	return os.MkdirAll(filepath.Join(h.StateDir, mapsDir), 0o700)
+}
+
+// chain returns the journal up to the head of the state directory: from the catalog, or else from a target.
+func (h *Host) chain(ctx context.Context) (*journal.Chain, error) {
+	head, err := journal.ReadHead(h.StateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notInitialised(h.StateDir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cat := catalog.New(filepath.Join(h.StateDir, catalogFile), h.keys.IDs)
+	if raws, err := cat.Records(); err == nil {
+		if c := reach(raws, head); c != nil {
+			return c, nil
+		}
+	}
+	if err := cat.Reset(); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, copied := range h.Copies {
+		if copied.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", copied.Name, copied.Err))
+			continue
+		}
+		c := &journal.Chain{}
+		if err := journal.Extend(ctx, copied.Target, c); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", copied.Name, err))
+		}
+		var raws [][]byte
+		for _, e := range c.Entries() {
+			raws = append(raws, e.Raw)
+		}
+		if c := reach(raws, head); c != nil {
+			return c, nil
+		}
+		errs = append(errs, fmt.Errorf("%s holds %d records", copied.Name, c.Len()))
+	}
+	return nil, fmt.Errorf("no target holds the journal up to record %d as this state directory knows it: %w: %w", head.Seq, journal.ErrForeign, errors.Join(errs...))
+}
+
+// reach returns the chain of raws that ends in head, nil if they do not lead there.
+func reach(raws [][]byte, head journal.Head) *journal.Chain {
+	if uint64(len(raws)) < head.Seq {
+		return nil
+	}
+	c := &journal.Chain{}
+	for _, raw := range raws[:head.Seq] {
+		if c.Append(raw) != nil {
+			return nil
+		}
+	}
+	if c.Head() != head.Hash {
+		return nil
+	}
+	return c
+}
+
+// look finds out how far each copy is.
+func (h *Host) look(ctx context.Context) error {
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		m, err := readMarker(ctx, c.Target)
+		switch {
+		case err != nil:
+			c.Err = err
+		case m.Repository != h.secrets.Repository:
+			c.Err = fmt.Errorf("%w: it belongs to repository %s, not to %s", ErrNoRepository, m.Repository, h.secrets.Repository)
+		default:
+			c.Position, c.Err = journal.Position(ctx, c.Target, h.writer.Chain())
+		}
+		if errors.Is(c.Err, journal.ErrForeign) {
+			return fmt.Errorf("target %s: %w: another host writes to this repository, or this state directory is a copy or older than it: stop the other host; `lifeboat init --take-over --identity FILE` makes this host the writer", c.Name, c.Err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// remember adds to the catalog what it lacks of the journal. A catalog that cannot be used is made anew.
+func (h *Host) remember(chain *journal.Chain) error {
+	for {
+		raws, err := h.catalog.Records()
+		if err == nil && uint64(len(raws)) <= chain.Len() {
+			var more [][]byte
+			for _, e := range chain.Entries()[len(raws):] {
+				more = append(more, e.Raw)
+			}
+			if err = h.catalog.AddRecords(uint64(len(raws))+1, more); err == nil {
+				return nil
+			}
+		}
+		if errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		if _, serr := os.Stat(filepath.Join(h.StateDir, catalogFile)); errors.Is(serr, fs.ErrNotExist) {
+			return err
+		}
+		if err := h.catalog.Reset(); err != nil {
+			return err
+		}
+	}
+}
+
+// Chain is the journal as this host knows it.
+func (h *Host) Chain() *journal.Chain { return h.writer.Chain() }
+
+// Reader reads a copy with the host's own keys: trees, but no content.
+func (h *Host) Reader(ctx context.Context, c *Copy) (*Reader, error) {
+	r := &Reader{Target: c.Target, Chain: h.Chain(), names: map[string]Source{}}
+	return r, r.unlock(ctx, h.keys.IDs, h.keys.Index)
+}
+
+// HostKeys reads the secrets of a state directory, for reading trees without its lock.
+func HostKeys(dir string) (*crypto.HostKeys, error) {
+	h := &Host{Config: Config{StateDir: dir}}
+	if err := h.load(); err != nil {
+		return nil, err
+	}
+	return h.keys, nil
+}
+
+// UnlockHost opens what the backup host can open: trees, but no content.
+func (r *Reader) UnlockHost(ctx context.Context, keys *crypto.HostKeys) error {
+	return r.unlock(ctx, keys.IDs, keys.Index)
+}
+
+// primary is the first copy that holds the whole journal: what is new is written there first.
+func (h *Host) primary() (*Copy, error) {
+	var why []error
+	for _, c := range h.Copies {
+		if c.Err == nil && c.Position == h.Chain().Len() {
+			return c, nil
+		}
+		err := c.Err
+		if err == nil {
+			err = fmt.Errorf("is behind: %d of %d records", c.Position, h.Chain().Len())
+		}
+		why = append(why, fmt.Errorf("%s: %w", c.Name, err))
+	}
+	return nil, fmt.Errorf("no target can take a backup: %w", errors.Join(why...))
+}
+
+// commit appends a record on the primary copy.
+func (h *Host) commit(ctx context.Context, c *Copy, r journal.Record) (journal.Entry, error) {
+	e, err := h.writer.Commit(ctx, c.Target, r)
+	if err != nil {
+		return e, err
+	}
+	c.Position = e.Seq
+	return e, h.remember(h.Chain())
+}

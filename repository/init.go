@@ -1,0 +1,349 @@
+package repository
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/journal"
+	"lifeboat/target"
+)
+
+// Init founds a repository, or prepares targets that were added to it since. It can be repeated after a crash.
+func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host, err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the state directory: %w", err)
+	}
+	h := &Host{Config: c}
+	if h.lock, err = lockState(c.StateDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	for _, copied := range c.Copies {
+		if copied.Err != nil {
+			return nil, fmt.Errorf("target %s: %w", copied.Name, copied.Err)
+		}
+		if err := probe(ctx, copied.Target); err != nil {
+			return nil, fmt.Errorf("target %s: %w", copied.Name, err)
+		}
+	}
+	founded, err := h.resume(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !founded {
+		if err := h.found(ctx, recipients); err != nil {
+			return nil, err
+		}
+	}
+	return h, h.prepare(ctx)
+}
+
+// resume continues with the secrets of an earlier init, if it got as far as record 1.
+func (h *Host) resume(ctx context.Context) (bool, error) {
+	if err := h.load(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return false, err
+	}
+	chain, err := h.chain(ctx)
+	if errors.Is(err, ErrNotInitialised) {
+		chain, err = &journal.Chain{}, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := h.begin(chain); err != nil {
+		return false, err
+	}
+	if err := h.writer.Recover(ctx, h.targets()); err != nil && !errors.Is(err, journal.ErrPending) {
+		return false, err
+	}
+	return h.Chain().Len() > 0, h.remember(h.Chain())
+}
+
+// found makes all secrets, seals them and writes record 1 to the first target.
+func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
+	for _, c := range h.Copies {
+		if err := empty(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := journal.DiscardPending(h.StateDir); err != nil {
+		return err
+	}
+	root, host, epoch, err := crypto.Generate()
+	if err != nil {
+		return err
+	}
+	h.secrets = &host
+	if h.keys, err = host.Keys(); err != nil {
+		return err
+	}
+	if err := h.saveSecrets(); err != nil {
+		return err
+	}
+	if err := h.begin(&journal.Chain{}); err != nil {
+		return err
+	}
+	cert, err := certify(root, host.SigningSeed, 1)
+	if err != nil {
+		return err
+	}
+	first := h.Copies[0]
+	r := journal.Record{Type: journal.Init, Init: &journal.InitBody{Root: host.RootKey, Certificate: cert, Epoch: 1, Recipient: host.EpochRecipient}}
+	for _, k := range []struct {
+		what  string
+		value any
+	}{{"root-1", root}, {"host-1", host}, {"epoch-1.1", epoch}} {
+		objects, err := storeKey(ctx, first.Target, k.what, k.value, recipients)
+		if err != nil {
+			return err
+		}
+		r.Objects = append(r.Objects, objects...)
+	}
+	_, err = h.commit(ctx, first, r)
+	return err
+}
+
+// prepare gives every target the marker and what it lacks.
+func (h *Host) prepare(ctx context.Context) error {
+	for _, c := range h.Copies {
+		n, err := journal.Position(ctx, c.Target, h.Chain())
+		if err != nil {
+			return fmt.Errorf("target %s: %w", c.Name, err)
+		}
+		if c.Position = n; n == 0 {
+			if err := empty(ctx, c); err != nil {
+				return err
+			}
+		}
+		b, err := json.Marshal(marker{"repository", 1, h.secrets.Repository})
+		if err != nil {
+			return err
+		}
+		if err := target.Store(ctx, c.Target, markerName, append(b, '\n')); err != nil {
+			if errors.Is(err, target.ErrConflict) {
+				err = fmt.Errorf("it holds another repository: %w", err)
+			}
+			return fmt.Errorf("target %s: %w", c.Name, err)
+		}
+	}
+	return h.Replicate(ctx)
+}
+
+// empty refuses a target that holds anything but what a dead init left.
+func empty(ctx context.Context, c *Copy) error {
+	for info, err := range c.Target.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("target %s: %w", c.Name, err)
+		}
+		switch {
+		case info.Name == markerName:
+			return fmt.Errorf("target %s holds a repository already: `lifeboat init --take-over --identity FILE` adopts it; or choose another place: %w", c.Name, fs.ErrExist)
+		case !strings.HasPrefix(info.Name, "keys/"):
+			return fmt.Errorf("target %s is not empty (%s is there): choose an empty place: %w", c.Name, info.Name, fs.ErrExist)
+		}
+	}
+	return nil
+}
+
+// storeKey seals a secret to the recipients and stores it, once per class.
+func storeKey(ctx context.Context, t target.Target, name string, value any, recipients []crypto.Recipient) ([]target.Object, error) {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s key: %w", name, err)
+	}
+	sealed, err := crypto.SealTo(recipients, b)
+	if err != nil {
+		return nil, err
+	}
+	var out []target.Object
+	for _, class := range []crypto.Class{crypto.PQ, crypto.Classic} {
+		if sealed[class] == nil {
+			continue
+		}
+		o, err := chunkstore.StoreDigest(ctx, t, "keys/"+name+"-"+string(class)+"-", sealed[class])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func certify(root crypto.RootSecret, signingSeed []byte, from uint64) (string, error) {
+	signer, err := crypto.NewSigner(root.Repository, crypto.Root, root.Seed)
+	if err != nil {
+		return "", err
+	}
+	key, err := crypto.VerifierKey(root.Repository, crypto.Writer, signingSeed)
+	if err != nil {
+		return "", err
+	}
+	return crypto.SignCertificate(signer, crypto.Certificate{Repository: root.Repository, Role: crypto.Writer, Key: key, From: from})
+}
+
+// probe makes sure that a target keeps its contract where it matters most: nothing is ever replaced.
+func probe(ctx context.Context, t target.Target) (err error) {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	name := "probe-" + hex.EncodeToString(random[:])
+	put := func(s string) error {
+		return t.Put(ctx, name, io.NewSectionReader(strings.NewReader(s), 0, int64(len(s))))
+	}
+	if err := put("first"); err != nil {
+		return fmt.Errorf("cannot be written: %w", err)
+	}
+	defer func() {
+		if derr := t.Delete(ctx, name); err == nil && derr != nil {
+			err = fmt.Errorf("cannot delete what it wrote: %w", derr)
+		}
+	}()
+	if err := put("second"); !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("does not refuse to replace an object (%w): its copies could be overwritten", err)
+	}
+	if b, err := target.Read(ctx, t, name, 64); err != nil || string(b) != "first" {
+		return fmt.Errorf("does not return what was written: %w", err)
+	}
+	return nil
+}
+
+// TakeOver makes this host the writer of the repository that the targets hold: with an identity it opens the host's
+// secrets and the root, certifies a new signing key and thereby ends the old one. What the state directory held goes.
+func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, identities []age.Identity) (_ *Host, err error) {
+	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the state directory: %w", err)
+	}
+	h := &Host{Config: c}
+	if h.lock, err = lockState(c.StateDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	newest, err := h.newest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root, err := h.adopt(ctx, newest, identities)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.takeOver(ctx, newest, root, recipients); err != nil {
+		return nil, err
+	}
+	for _, copied := range h.Copies {
+		if n, err := journal.Position(ctx, copied.Target, h.Chain()); err != nil {
+			copied.Err = err
+		} else {
+			copied.Position = n
+		}
+	}
+	return h, h.Replicate(ctx)
+}
+
+// newest finds the copy with the longest journal. All targets must answer: one that does not could hold more.
+func (h *Host) newest(ctx context.Context) (*Reader, error) {
+	var best *Reader
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			return nil, fmt.Errorf("target %s cannot be reached, and its journal may be the newest: %w: repair it, or take it out of the configuration", c.Name, c.Err)
+		}
+		r, err := Open(ctx, c.Target)
+		if errors.Is(err, ErrNoRepository) && best != nil {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", c.Name, err)
+		}
+		if r.Broken != nil {
+			return nil, fmt.Errorf("target %s: %w", c.Name, r.Broken)
+		}
+		if best != nil && best.Chain.Repository() != r.Chain.Repository() {
+			return nil, fmt.Errorf("target %s: %w: it holds repository %s, another target %s", c.Name, ErrNoRepository, r.Chain.Repository(), best.Chain.Repository())
+		}
+		if best == nil || r.Chain.Len() > best.Chain.Len() {
+			best = r
+		}
+	}
+	return best, nil
+}
+
+// adopt opens the secrets and makes the state directory one of this repository.
+func (h *Host) adopt(ctx context.Context, r *Reader, identities []age.Identity) (*crypto.RootSecret, error) {
+	b, err := openKey(ctx, r.Target, r.Chain, crypto.WhatRoot, identities)
+	if err != nil {
+		return nil, err
+	}
+	root, err := crypto.ParseRootSecret(b)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = openKey(ctx, r.Target, r.Chain, crypto.WhatHost, identities); err != nil {
+		return nil, err
+	}
+	if h.secrets, err = crypto.ParseHostSecrets(b); err != nil {
+		return nil, err
+	}
+	if root.Repository != r.Chain.Repository() || h.secrets.Repository != r.Chain.Repository() || h.secrets.RootKey != r.Chain.RootKey() {
+		return nil, fmt.Errorf("the key files are of another repository: %w", crypto.ErrDamaged)
+	}
+	h.secrets.NewSigningSeed()
+	if h.keys, err = h.secrets.Keys(); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{catalogFile, mapsDir, damagedDir} {
+		if err := os.RemoveAll(filepath.Join(h.StateDir, name)); err != nil {
+			return nil, fmt.Errorf("clear the state directory: %w", err)
+		}
+	}
+	if err := journal.DiscardPending(h.StateDir); err != nil {
+		return nil, err
+	}
+	if err := journal.WriteHead(h.StateDir, r.Chain); err != nil {
+		return nil, err
+	}
+	return root, h.saveSecrets()
+}
+
+func (h *Host) takeOver(ctx context.Context, r *Reader, root *crypto.RootSecret, recipients []crypto.Recipient) error {
+	if err := h.begin(r.Chain); err != nil {
+		return err
+	}
+	next := r.Chain.Len() + 1
+	cert, err := certify(*root, h.secrets.SigningSeed, next)
+	if err != nil {
+		return err
+	}
+	// Generations of host keys are numbered by the record that adds them.
+	objects, err := storeKey(ctx, r.Target, fmt.Sprintf("host-%d", next), h.secrets, recipients)
+	if err != nil {
+		return err
+	}
+	for _, c := range h.Copies {
+		if c.Target == r.Target {
+			_, err = h.commit(ctx, c, journal.Record{Type: journal.Takeover, Takeover: &journal.TakeoverBody{Certificate: cert}, Objects: objects})
+		}
+	}
+	return err
+}

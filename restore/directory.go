@@ -1,0 +1,225 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"lifeboat/internal/atomicfile"
+	"lifeboat/snapshot"
+)
+
+// partial is where files stand until all of them are complete: a restore that dies leaves nothing that looks whole.
+const partial = ".lifeboat-partial"
+
+// maxOpen bounds the files that a Directory keeps open.
+const maxOpen = 128
+
+// Directory is a Sink into a directory that was empty.
+type Directory struct {
+	dir     string
+	created bool
+	root    *os.Root
+	files   []snapshot.File
+
+	mu   sync.Mutex
+	open map[int]*openFile
+	tick int
+}
+
+type openFile struct {
+	*os.File
+	used int // tick
+	busy int
+}
+
+// NewDirectory prepares dir, which must be absent or empty, for size bytes. Errors wrap ErrRefused where nothing was
+// touched. What an earlier restore left half done is removed.
+func NewDirectory(dir string, size int64) (*Directory, error) {
+	d := &Directory{dir: dir, open: map[int]*openFile{}}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.created = true
+	case err != nil:
+		return nil, fmt.Errorf("%w: restore to %s: %w", ErrRefused, dir, err)
+	}
+	for _, e := range entries {
+		if e.Name() != partial {
+			return nil, fmt.Errorf("%w: restore to %s: the directory is not empty (%s is in it): choose a new one", ErrRefused, dir, e.Name())
+		}
+	}
+	if err := checkSpace(dir, size); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: restore to %s: %w", ErrRefused, dir, err)
+	}
+	at := filepath.Join(dir, partial)
+	if err := os.RemoveAll(at); err != nil {
+		return nil, fmt.Errorf("restore to %s: remove what an earlier restore left: %w", dir, err)
+	}
+	if err := os.Mkdir(at, 0o700); err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", dir, err)
+	}
+	if d.root, err = os.OpenRoot(at); err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", dir, err)
+	}
+	return d, nil
+}
+
+// Work is a directory for temporary files of the restore.
+func (d *Directory) Work() string { return filepath.Join(d.dir, partial) }
+
+// files are below this directory of Work, so that no name can collide with temporary files.
+const content = "files"
+
+// Create implements Sink.
+func (d *Directory) Create(f snapshot.File) error {
+	name := path.Join(content, f.Name)
+	if err := d.root.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return fmt.Errorf("create %s: %w", f.Name, err)
+	}
+	file, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", f.Name, err)
+	}
+	if err := errors.Join(file.Truncate(f.Size), file.Close()); err != nil {
+		return fmt.Errorf("create %s: %w", f.Name, err)
+	}
+	d.files = append(d.files, f)
+	return nil
+}
+
+// WriteAt implements Sink.
+func (d *Directory) WriteAt(n int, b []byte, off int64) error {
+	f, err := d.acquire(n)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", d.files[n].Name, err)
+	}
+	defer d.release(f)
+	if _, err := f.WriteAt(b, off); err != nil {
+		return fmt.Errorf("write %s: %w", d.files[n].Name, err)
+	}
+	return nil
+}
+
+func (d *Directory) acquire(n int) (*openFile, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tick++
+	f := d.open[n]
+	if f == nil {
+		if err := d.evict(); err != nil {
+			return nil, err
+		}
+		file, err := d.root.OpenFile(path.Join(content, d.files[n].Name), os.O_WRONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		f = &openFile{File: file}
+		d.open[n] = f
+	}
+	f.used, f.busy = d.tick, f.busy+1
+	return f, nil
+}
+
+func (d *Directory) release(f *openFile) {
+	d.mu.Lock()
+	f.busy--
+	d.mu.Unlock()
+}
+
+// evict closes the file that was not used for longest. It is durable by then: Finish opens it again only to rename.
+func (d *Directory) evict() error {
+	if len(d.open) < maxOpen {
+		return nil
+	}
+	oldest := -1
+	for n, f := range d.open {
+		if f.busy == 0 && (oldest < 0 || f.used < d.open[oldest].used) {
+			oldest = n
+		}
+	}
+	if oldest < 0 {
+		return nil
+	}
+	f := d.open[oldest]
+	delete(d.open, oldest)
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Finish implements Sink: files and directories become durable, then they move from the partial directory into place.
+func (d *Directory) Finish(ctx context.Context) error {
+	for n, f := range d.open {
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", d.files[n].Name, err)
+		}
+	}
+	clear(d.open)
+	dirs := map[string]bool{content: true}
+	for _, f := range d.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := path.Join(content, f.Name)
+		if err := d.attributes(name, f); err != nil {
+			return fmt.Errorf("restore %s: %w", f.Name, err)
+		}
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			dirs[dir] = true
+		}
+	}
+	for dir := range dirs {
+		if err := atomicfile.SyncDir(filepath.Join(d.Work(), dir)); err != nil {
+			return err
+		}
+	}
+	return d.place()
+}
+
+func (d *Directory) attributes(name string, f snapshot.File) error {
+	if err := d.root.Chtimes(name, time.Time{}, f.ModTime); err != nil {
+		return err
+	}
+	return d.root.Chmod(name, f.Mode.Perm())
+}
+
+// place moves what stands at the top of the content into the directory itself.
+func (d *Directory) place() error {
+	from := filepath.Join(d.Work(), content)
+	entries, err := os.ReadDir(from)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("restore to %s: %w", d.dir, err)
+	}
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(d.dir, e.Name())); err != nil {
+			return fmt.Errorf("restore to %s: %w", d.dir, err)
+		}
+	}
+	if err := atomicfile.SyncDir(d.dir); err != nil {
+		return err
+	}
+	if d.created {
+		return atomicfile.SyncDir(filepath.Dir(filepath.Clean(d.dir)))
+	}
+	return nil
+}
+
+// Close removes the partial directory, and everything if the restore did not finish.
+func (d *Directory) Close() error {
+	for _, f := range d.open {
+		_ = f.Close() // the restore failed already; the files go
+	}
+	err := errors.Join(d.root.Close(), os.RemoveAll(d.Work()))
+	if d.created {
+		_ = os.Remove(d.dir) // only if it is still empty
+	}
+	return err
+}

@@ -1,0 +1,171 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// Sink receives a snapshot. Create is called for all files, in order of name, before anything else.
+type Sink interface {
+	// Create makes a file of its full size that reads as zeros.
+	Create(f snapshot.File) error
+	// WriteAt writes a piece of the n-th created file; it is called from several goroutines, never twice for one byte.
+	WriteAt(n int, b []byte, off int64) error
+	// Finish makes everything durable and puts it in its place.
+	Finish(ctx context.Context) error
+}
+
+// Job is one restore.
+type Job struct {
+	Tree     *snapshot.Tree
+	Frames   *chunkstore.Reader
+	Target   target.Target
+	IDs      crypto.IDKey
+	Sink     Sink
+	SpillDir string
+	Progress func(bytes int64)
+}
+
+// frameSteps is how many steps of one frame are worked off at once; a chunk that a snapshot uses a million times is
+// decoded more than once.
+const frameSteps = 4096
+
+// Run restores: each frame that is needed is fetched, decoded and verified once, in the order of the packs, and written to
+// every place that uses it.
+func Run(ctx context.Context, job Job) (_ Plan, err error) {
+	p := newPlanner(job.Tree, job.Frames.Index())
+	spilled := &spill{dir: job.SpillDir}
+	defer func() {
+		if cerr := spilled.close(); err == nil {
+			err = cerr
+		}
+	}()
+	var files []snapshot.File
+	err = p.walk(ctx, func(f snapshot.File) error {
+		f.Extents = nil
+		files = append(files, f)
+		return nil
+	}, spilled.add)
+	if err != nil {
+		return p.plan, err
+	}
+	if err := p.need(ctx, job.Target); err != nil {
+		return p.plan, err
+	}
+	for _, f := range files {
+		if err := job.Sink.Create(f); err != nil {
+			return p.plan, err
+		}
+	}
+	written, err := execute(ctx, job, files, spilled)
+	if err != nil {
+		return p.plan, err
+	}
+	if written != p.plan.Data {
+		return p.plan, fmt.Errorf("wrote %d bytes of %d: a fault of lifeboat, report it; do not use what was restored", written, p.plan.Data)
+	}
+	return p.plan, job.Sink.Finish(ctx)
+}
+
+func execute(ctx context.Context, job Job, files []snapshot.File, spilled *spill) (int64, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	frames := make(chan []step)
+	workers := runtime.GOMAXPROCS(0)
+	written := make([]int64, workers)
+	for i := range workers {
+		g.Go(func() error {
+			w := worker{job: job, files: files, hasher: job.IDs.NewHasher()}
+			for steps := range frames {
+				if err := w.frame(ctx, steps); err != nil {
+					return err
+				}
+			}
+			written[i] = w.written
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(frames)
+		var open []step
+		send := func() error {
+			if len(open) == 0 {
+				return nil
+			}
+			select {
+			case frames <- open:
+				open = nil
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		err := spilled.each(func(s step) error {
+			if len(open) == frameSteps || len(open) > 0 && open[0].extent.Chunk.Frame != s.extent.Chunk.Frame {
+				if err := send(); err != nil {
+					return err
+				}
+			}
+			open = append(open, s)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return send()
+	})
+	err := g.Wait()
+	var sum int64
+	for _, n := range written {
+		sum += n
+	}
+	return sum, err
+}
+
+// worker decodes frames.
+type worker struct {
+	job     Job
+	files   []snapshot.File
+	hasher  *crypto.Hasher
+	raw     []byte
+	written int64
+}
+
+// frame works off steps of one frame, which are sorted by chunk: each chunk is verified once.
+func (w *worker) frame(ctx context.Context, steps []step) error {
+	id := steps[0].extent.Chunk.Frame
+	raw, err := w.job.Frames.Frame(ctx, id, w.raw)
+	if err != nil {
+		return fmt.Errorf("%s from byte %d: %w", w.files[steps[0].file].Name, steps[0].at, err)
+	}
+	w.raw = raw
+	var last snapshot.Extent
+	for _, s := range steps {
+		f, e := w.files[s.file], s.extent
+		if e.Chunk.Off+e.Chunk.Len > len(raw) {
+			return fmt.Errorf("%s from byte %d: frame %s is too short: %w", f.Name, s.at, id, crypto.ErrDamaged)
+		}
+		chunk := raw[e.Chunk.Off : e.Chunk.Off+e.Chunk.Len]
+		if last.Chunk != e.Chunk || last.ID != e.ID {
+			if got := f.ChunkID(w.hasher, chunk); got != e.ID {
+				return fmt.Errorf("%s from byte %d: the content has ID %s, not %s: %w", f.Name, s.at, got, e.ID, crypto.ErrDamaged)
+			}
+			last = e
+		}
+		if err := w.job.Sink.WriteAt(int(s.file), chunk[e.Skip:e.Skip+int(e.Bytes)], s.at); err != nil {
+			return err
+		}
+		w.written += e.Bytes
+		if w.job.Progress != nil {
+			w.job.Progress(e.Bytes)
+		}
+	}
+	return nil
+}

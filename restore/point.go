@@ -1,0 +1,98 @@
+// Package restore brings a snapshot back: it chooses which, plans what to fetch, and writes it frame by frame into a sink.
+// It is the only way back; drills use it too.
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrRefused is wrapped where a restore cannot do what was asked, and nothing was touched.
+var ErrRefused = errors.New("refused")
+
+// Point is what to restore to.
+type Point struct {
+	Latest bool
+	Time   time.Time // at or before
+	Seq    uint64    // of a snapshot
+}
+
+var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999 Z07:00", "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00"}
+
+// ParsePoint reads latest, a time with a zone, or snapshot:ID.
+func ParsePoint(s string) (Point, error) {
+	if s == "" || s == "latest" {
+		return Point{Latest: true}, nil
+	}
+	if id, ok := strings.CutPrefix(s, "snapshot:"); ok {
+		seq, err := ParseID(id)
+		return Point{Seq: seq}, err
+	}
+	for _, l := range layouts {
+		if t, err := time.Parse(l, s); err == nil {
+			return Point{Time: t}, nil
+		}
+	}
+	for _, l := range layouts {
+		if _, err := time.Parse(strings.TrimRight(strings.ReplaceAll(l, "Z07:00", ""), " "), s); err == nil {
+			return Point{}, fmt.Errorf("point %q has no time zone: write %sZ for UTC, or add an offset like +08:00", s, s)
+		}
+	}
+	if kind, _, ok := strings.Cut(s, ":"); ok && strings.Contains(" lsn xid name gtid binlog ", " "+kind+" ") {
+		return Point{}, fmt.Errorf("point %q: this source has no log, only snapshots: use latest, a time or snapshot:ID", s)
+	}
+	return Point{}, fmt.Errorf("point %q: expected latest, snapshot:ID, or a time such as 2026-11-20T14:03:22Z or \"2026-11-20 14:03:22+08:00\"", s)
+}
+
+// FormatID and ParseID are the text form of a snapshot's number: s and the number.
+func FormatID(seq uint64) string { return "s" + strconv.FormatUint(seq, 10) }
+
+// ParseID is the inverse of FormatID.
+func ParseID(s string) (uint64, error) {
+	digits, ok := strings.CutPrefix(s, "s")
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil || seq == 0 {
+		return 0, fmt.Errorf("snapshot ID %q: expected s and a number, as `lifeboat snapshots` shows it", s)
+	}
+	return seq, nil
+}
+
+// Candidate is a snapshot that could be restored.
+type Candidate struct {
+	Seq   uint64
+	Taken time.Time
+}
+
+// Choose picks the snapshot for p among those of one source, oldest first. Errors wrap ErrRefused and say what can be
+// reached.
+func Choose(all []Candidate, p Point) (Candidate, error) {
+	if len(all) == 0 {
+		return Candidate{}, fmt.Errorf("%w: this source has no snapshots here", ErrRefused)
+	}
+	first, last := all[0], all[len(all)-1]
+	if p.Latest {
+		return last, nil
+	}
+	var found *Candidate
+	for i := range all {
+		c := &all[i]
+		if c.Taken.Before(first.Taken) {
+			first = *c
+		}
+		if p.Seq == c.Seq || p.Seq == 0 && !c.Taken.After(p.Time) {
+			found = c
+		}
+	}
+	switch {
+	case found == nil && p.Seq != 0:
+		return Candidate{}, fmt.Errorf("%w: this source has no snapshot %s: `lifeboat snapshots` lists them", ErrRefused, FormatID(p.Seq))
+	case !p.Time.IsZero() && p.Time.After(last.Taken) && *found == last:
+		return Candidate{}, fmt.Errorf("%w: %s is after the last snapshot, %s of %s: use --at latest for that one", ErrRefused, p.Time.Format(time.RFC3339), FormatID(last.Seq), last.Taken.Format(time.RFC3339))
+	case found == nil:
+		return Candidate{}, fmt.Errorf("%w: %s is before the first snapshot, %s of %s", ErrRefused, p.Time.Format(time.RFC3339), FormatID(first.Seq), first.Taken.Format(time.RFC3339))
+	}
+	return *found, nil
+}

@@ -1,0 +1,287 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"iter"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/journal"
+)
+
+// Root is the top of a snapshot's tree.
+type Root struct {
+	Lifeboat string     `json:"lifeboat"` // tree
+	Format   int        `json:"format"`
+	Source   string     `json:"source"`
+	Engine   string     `json:"engine"`
+	Size     int64      `json:"size"` // bytes of all files
+	Files    []filesRef `json:"files"`
+}
+
+type filesRef struct {
+	First string      `json:"first"`
+	Ref   journal.Ref `json:"ref"`
+}
+
+// File is one file of a snapshot.
+type File struct {
+	Name     string // as in Item
+	Kind     Kind
+	PageSize int // bytes
+	Size     int64
+	Mode     fs.FileMode // permission bits
+	ModTime  time.Time
+	Extents  []ExtentsRef
+}
+
+// ExtentsRef points to the extents of a stretch of a file.
+type ExtentsRef struct {
+	Bytes int64       `json:"bytes"`
+	Ref   journal.Ref `json:"ref"`
+}
+
+// fileJSON is File as a line of a files node.
+type fileJSON struct {
+	Name    string       `json:"name"` // escaped
+	Kind    Kind         `json:"kind"`
+	Page    int          `json:"page,omitempty"`
+	Size    int64        `json:"size"`
+	Mode    string       `json:"mode"` // octal
+	MTime   time.Time    `json:"mtime"`
+	Extents []ExtentsRef `json:"extents"`
+}
+
+func encodeFile(f File) ([]byte, error) {
+	line, err := json.Marshal(fileJSON{escapeName(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), f.Extents})
+	if err != nil {
+		return nil, fmt.Errorf("encode file %q: %w", f.Name, err)
+	}
+	return append(line, '\n'), nil
+}
+
+// decodeFiles reads a files node. Every file is checked as far as it can be by itself.
+func decodeFiles(node []byte) ([]File, error) {
+	var out []File
+	if len(node) > maxNode {
+		return nil, fmt.Errorf("read files: %d bytes: %w", len(node), crypto.ErrDamaged)
+	}
+	for line := range bytes.Lines(node) {
+		f, err := decodeFile(line)
+		if err != nil {
+			return nil, fmt.Errorf("read files: %w: %w", crypto.ErrDamaged, err)
+		}
+		if n := len(out); n > 0 && out[n-1].Name >= f.Name {
+			return nil, fmt.Errorf("read files: %q does not follow %q: %w", f.Name, out[n-1].Name, crypto.ErrDamaged)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func decodeFile(line []byte) (File, error) {
+	var j fileJSON
+	if err := json.Unmarshal(line, &j); err != nil {
+		return File{}, err
+	}
+	name, err := unescapeName(j.Name)
+	if err != nil {
+		return File{}, err
+	}
+	mode, err := strconv.ParseUint(j.Mode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return File{}, fmt.Errorf("mode %q of %q", j.Mode, name)
+	}
+	f := File{name, j.Kind, j.Page, j.Size, fs.FileMode(mode), j.MTime, j.Extents}
+	switch {
+	case f.Kind == Pages && (f.PageSize < minPage || f.PageSize > groupSize || f.PageSize&(f.PageSize-1) != 0):
+		return File{}, fmt.Errorf("page size %d of %q", f.PageSize, name)
+	case f.Kind != Pages && f.Kind != Stream:
+		return File{}, fmt.Errorf("kind %q of %q", f.Kind, name)
+	}
+	left := f.Size
+	for _, x := range f.Extents {
+		if x.Bytes <= 0 || x.Bytes > left {
+			return File{}, fmt.Errorf("extents of %q do not fit its size", name)
+		}
+		left -= x.Bytes
+	}
+	if left != 0 {
+		return File{}, fmt.Errorf("extents of %q leave %d bytes uncovered", name, left)
+	}
+	return f, nil
+}
+
+// escapeName writes %, control bytes and what is not UTF-8 as %XX.
+func escapeName(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); {
+		r, n := utf8.DecodeRuneInString(name[i:])
+		if r == utf8.RuneError && n <= 1 || r < 0x20 || r == 0x7f || r == '%' {
+			fmt.Fprintf(&b, "%%%02X", name[i])
+			n = 1
+		} else {
+			b.WriteString(name[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+// unescapeName is the inverse; it refuses every name that could lead out of the directory that is restored to.
+func unescapeName(s string) (string, error) {
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b = append(b, s[i])
+			continue
+		}
+		if i+3 > len(s) {
+			return "", fmt.Errorf("file name %q: cut short", s)
+		}
+		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", fmt.Errorf("file name %q: %w", s, err)
+		}
+		b = append(b, byte(c))
+		i += 2
+	}
+	name := string(b)
+	return name, checkName(name)
+}
+
+func checkName(name string) error {
+	if name == "" || name[0] == '/' || path.Clean(name) != name || name == "." || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsRune(name, 0) {
+		return fmt.Errorf("file name %q is not a clean relative path", name)
+	}
+	return nil
+}
+
+// Nodes fetches chunks; chunkstore.Reader does.
+type Nodes interface {
+	Chunk(ctx context.Context, loc chunkstore.Loc) ([]byte, error)
+}
+
+// Tree reads the tree of one snapshot; every node is verified against its ID. It is for one goroutine.
+type Tree struct {
+	Root Root
+	Ref  journal.Ref
+
+	nodes  Nodes
+	hasher *crypto.Hasher
+}
+
+// OpenTree reads the root that ref points to.
+func OpenTree(ctx context.Context, nodes Nodes, ids crypto.IDKey, ref journal.Ref) (*Tree, error) {
+	t := &Tree{Ref: ref, nodes: nodes, hasher: ids.NewHasher()}
+	b, err := t.node(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read tree: %w", err)
+	}
+	if err := json.Unmarshal(b, &t.Root); err != nil || t.Root.Lifeboat != "tree" {
+		return nil, fmt.Errorf("read tree: not a root: %w", crypto.ErrDamaged)
+	}
+	if t.Root.Format != 1 {
+		return nil, fmt.Errorf("read tree: format %d is newer than this version of lifeboat reads: install a newer one", t.Root.Format)
+	}
+	return t, nil
+}
+
+func (t *Tree) node(ctx context.Context, ref journal.Ref) ([]byte, error) {
+	b, err := t.nodes.Chunk(ctx, chunkstore.Loc{Frame: ref.Frame, Off: ref.Off, Len: ref.Len})
+	if err != nil {
+		return nil, err
+	}
+	if t.hasher.Tree(b) != ref.ID {
+		return nil, fmt.Errorf("node %s: its content has another ID: %w", ref.ID, crypto.ErrDamaged)
+	}
+	return b, nil
+}
+
+// Files yields the files in ascending order of name. The first error ends the sequence.
+func (t *Tree) Files(ctx context.Context) iter.Seq2[File, error] {
+	return func(yield func(File, error) bool) {
+		last := ""
+		for _, r := range t.Root.Files {
+			b, err := t.node(ctx, r.Ref)
+			if err != nil {
+				yield(File{}, err)
+				return
+			}
+			files, err := decodeFiles(b)
+			if err == nil && len(files) > 0 && last != "" && files[0].Name <= last {
+				err = fmt.Errorf("read files: %q does not follow %q: %w", files[0].Name, last, crypto.ErrDamaged)
+			}
+			if err != nil {
+				yield(File{}, err)
+				return
+			}
+			for _, f := range files {
+				last = f.Name
+				if !yield(f, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Extents reads one extents node.
+func (t *Tree) Extents(ctx context.Context, x ExtentsRef) ([]Extent, error) {
+	b, err := t.node(ctx, x.Ref)
+	if err != nil {
+		return nil, err
+	}
+	return decodeExtents(b, x.Bytes)
+}
+
+// Refs yields the refs of all nodes of the tree but the root, parents first: what a collector must keep.
+func (t *Tree) Refs(ctx context.Context) iter.Seq2[journal.Ref, error] {
+	return func(yield func(journal.Ref, error) bool) {
+		for _, r := range t.Root.Files {
+			if !yield(r.Ref, nil) {
+				return
+			}
+		}
+		for f, err := range t.Files(ctx) {
+			if err != nil {
+				yield(journal.Ref{}, err)
+				return
+			}
+			for _, x := range f.Extents {
+				if !yield(x.Ref, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ChunkID computes the ID that a chunk of this file must have.
+func (f *File) ChunkID(h *crypto.Hasher, chunk []byte) crypto.ID {
+	if f.Kind == Pages {
+		return h.PageChunk(f.PageSize, chunk)
+	}
+	return h.Stream(chunk)
+}
+
+// Findable reports whether a later snapshot could ask for the chunk of e, which stands at byte at of the file: whole
+// chunks of a stream and whole groups of pages, not the pages that were laid over a group.
+func (f *File) Findable(e Extent, at int64) bool {
+	switch {
+	case e.IsZero() || e.Bytes != int64(e.Chunk.Len):
+		return false
+	case f.Kind == Pages:
+		return at%groupSize == 0 && (e.Bytes == groupSize || at+e.Bytes == f.Size)
+	}
+	return true
+}
