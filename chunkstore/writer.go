@@ -2,6 +2,7 @@ package chunkstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -151,13 +152,8 @@ func (w *Writer) Finish() ([]Pack, error) {
 	err := w.flush()
 	close(w.full)
 	<-w.sealed
-	if gerr := w.group.Wait(); gerr != nil {
-		return nil, gerr
-	}
-	if err != nil {
-		return nil, err
-	}
-	return w.packer.finish()
+	packs, perr := w.packer.finish() // before Wait, which ends the context of the puts
+	return packs, cmp.Or(w.group.Wait(), err, perr)
 }
 
 // Run returns the twelve bytes that the IDs of all frames of this run begin with.

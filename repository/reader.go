@@ -193,3 +193,43 @@ func (r *Reader) source(ctx context.Context, s *journal.SnapshotBody) (Source, e
 	r.names[s.Source] = src
 	return src, nil
 }
+
+// KeyFile is a sealed secret of the repository.
+type KeyFile struct {
+	What   string    `json:"what"`
+	Class  string    `json:"class"`
+	Added  time.Time `json:"added"`
+	Record uint64    `json:"record"`
+	Object string    `json:"object"`
+}
+
+// KeyFiles lists the key files that the journal names.
+func (r *Reader) KeyFiles() []KeyFile {
+	out := []KeyFile{}
+	for _, e := range r.Chain.Entries() {
+		for _, o := range e.Objects {
+			if name, ok := strings.CutPrefix(o.Name, "keys/"); ok {
+				if p := strings.Split(name, "-"); len(p) == 4 {
+					out = append(out, KeyFile{p[0] + " " + p[1], p[2], e.Time, e.Seq, o.Name})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Objects lists everything that must stand on a complete copy: what the journal names, but for what was swept.
+func (r *Reader) Objects() []target.Object {
+	gone := swept(r.Chain)
+	seen := map[string]bool{}
+	var out []target.Object
+	for _, e := range r.Chain.Entries() {
+		for _, o := range e.Objects {
+			if !gone[o.Name] && !seen[o.Name] {
+				seen[o.Name] = true
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}

@@ -18,6 +18,8 @@ type Plan struct {
 	Frames int   `json:"frames"`
 	Packs  int   `json:"packs"`
 	Fetch  int64 `json:"fetch"` // bytes to read from the target
+
+	PackNames []string `json:"pack_names,omitempty"` // objects to read, for a store that must bring them back first
 }
 
 // step is one piece of a frame and the place in a file where it goes.
@@ -115,6 +117,7 @@ func (p *planner) need(ctx context.Context, t target.Target) error {
 		if !used[uint32(i)] {
 			continue
 		}
+		p.plan.PackNames = append(p.plan.PackNames, chunkstore.PackName(pack.Digest))
 		size, ok := sizes[chunkstore.PackName(pack.Digest)]
 		switch {
 		case !ok:

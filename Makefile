@@ -1,0 +1,43 @@
+# Everything a developer or a pipeline runs. `make test` works on a fresh Debian 12 that has Go, make and git.
+
+GO            ?= go
+TEST_TIMEOUT  ?= 15m
+FUZZTIME      ?= 20s
+GOLANGCI      := bin/golangci-lint
+GOLANGCI_VERSION := v2.15.0
+
+.PHONY: build setup test lint lint-tool bench fuzz clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lifeboat ./cmd/lifeboat
+
+setup:
+	@scripts/setup
+
+# The race detector needs cgo, and cgo needs the gcc that setup installs.
+test: setup
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+lint-tool: $(GOLANGCI)-$(GOLANGCI_VERSION)
+
+# The version is part of the name, so that raising it here installs it.
+$(GOLANGCI)-$(GOLANGCI_VERSION):
+	@mkdir -p bin
+	@echo "lint: building golangci-lint $(GOLANGCI_VERSION); once, some minutes"
+	GOFLAGS= GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(GOLANGCI) $@
+
+lint: lint-tool
+	$(GOLANGCI)-$(GOLANGCI_VERSION) run ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Each fuzz target in turn, FUZZTIME long.
+fuzz:
+	@GO="$(GO)" scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf bin dist tmp
+	$(GO) clean -testcache

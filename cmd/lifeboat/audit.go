@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/journal"
+	"lifeboat/restore"
+)
+
+// auditRow is a record in JSON.
+type auditRow struct {
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+	By     string    `json:"by"`
+	Action string    `json:"action"`
+	Object string    `json:"object,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	Hash   string    `json:"sha256"`
+}
+
+func (a *app) audit() *cobra.Command {
+	c := &cobra.Command{Use: "audit", Short: "The signed log of who did what", Args: cobra.NoArgs}
+	c.AddCommand(a.auditLog(), a.auditVerify(), a.auditClock())
+	return c
+}
+
+func (a *app) auditLog() *cobra.Command {
+	var x access
+	var who, since, action string
+	c := &cobra.Command{
+		Use:   "log",
+		Short: "Who did what, when and why",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var from time.Time
+			if since != "" {
+				p, err := restore.ParsePoint(since)
+				if err != nil || p.Time.IsZero() {
+					return usagef("--since %q: expected a time with a zone, such as 2026-11-20T00:00:00Z", since)
+				}
+				from = p.Time
+			}
+			_, r, err := a.reader(c.Context(), x)
+			if err != nil {
+				return err
+			}
+			rows := []auditRow{}
+			for _, e := range r.Chain.Entries() {
+				if e.Time.Before(from) || action != "" && string(e.Type) != action || !strings.Contains(e.By, who) {
+					continue
+				}
+				rows = append(rows, auditRow{e.Seq, e.Time, e.By, string(e.Type), object(e), e.Reason, journal.Hash(e.Raw)})
+			}
+			if a.json {
+				return a.printJSON(rows)
+			}
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "RECORD\tTIME\tBY\tACTION\tOBJECT\tREASON")
+			for _, row := range rows {
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", row.Seq, row.Time.Format(time.RFC3339), clean(row.By), row.Action, row.Object, clean(row.Reason))
+			}
+			return w.Flush()
+		},
+	}
+	x.flags(c)
+	f := c.Flags()
+	f.StringVar(&who, "by", "", "only records by this `PERSON`")
+	f.StringVar(&since, "since", "", "only records from this `TIME` on")
+	f.StringVar(&action, "action", "", "only this `ACTION`, such as snapshot or drop")
+	return a.jsonFlag(c)
+}
+
+// object names what a record is about.
+func object(e journal.Entry) string {
+	switch {
+	case e.Snapshot != nil:
+		return restore.FormatID(e.Seq)
+	case e.Drop != nil:
+		return restore.FormatID(e.Drop.Seq)
+	case e.Condemn != nil:
+		return fmt.Sprintf("%d packs", len(e.Condemn.Packs))
+	case e.Sweep != nil:
+		return fmt.Sprintf("%d packs", len(e.Sweep.Packs))
+	}
+	return ""
+}
+
+// clean keeps control characters of a signed but strange text away from the terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func (a *app) auditVerify() *cobra.Command {
+	var x access
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Verify every signature and the chain, and print the Merkle root",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			name, r, err := a.reader(c.Context(), x)
+			if err != nil {
+				return err
+			}
+			root, err := r.Chain.Root(r.Chain.Len())
+			if err != nil {
+				return err
+			}
+			fingerprint, err := r.Fingerprint()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				err = a.printJSON(map[string]any{"records": r.Chain.Len(), "head": r.Chain.Head(), "merkle_root": base64.StdEncoding.EncodeToString(root[:]), "fingerprint": fingerprint, "verified": r.Broken == nil})
+			} else {
+				_, err = fmt.Fprintf(a.out, "%s: %d records verified\nhead        %s\nmerkle root %s\nfingerprint %s\n", name, r.Chain.Len(), r.Chain.Head(), base64.StdEncoding.EncodeToString(root[:]), fingerprint)
+			}
+			if err == nil && r.Broken != nil {
+				err = verdictError{r.Broken}
+			}
+			return err
+		},
+	}
+	x.flags(c)
+	return a.jsonFlag(c)
+}
+
+func (a *app) auditClock() *cobra.Command {
+	var yes bool
+	var reason string
+	c := &cobra.Command{
+		Use:   "clock",
+		Short: "Accept that the journal's clock was wrong, and go on with the host's",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			h, err := a.host(c.Context())
+			if err != nil {
+				return err
+			}
+			err = a.confirm(yes, fmt.Sprintf("The journal's time is %s, the host's %s. Is the host's right?", h.Chain().Time().Format(time.RFC3339), a.now().UTC().Format(time.RFC3339)))
+			if err == nil {
+				err = h.AcceptClock(c.Context(), reason)
+			}
+			return errors.Join(err, h.Close())
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	return c
+}

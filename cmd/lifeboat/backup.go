@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"lifeboat/repository"
+	"lifeboat/restore"
+)
+
+func (a *app) backup() *cobra.Command {
+	var full bool
+	var reason string
+	c := &cobra.Command{
+		Use:   "backup SOURCE",
+		Short: "Take one snapshot now",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			src, cfg, err := a.source(args[0])
+			if err != nil {
+				return err
+			}
+			h, err := a.host(c.Context())
+			if err != nil {
+				return err
+			}
+			p := a.progress("backup " + args[0])
+			d, err := h.Backup(c.Context(), repository.Backup{Name: args[0], Engine: string(cfg.Engine), Source: src, Full: full, Reason: reason,
+				Progress: p.add, Opened: p.start})
+			p.done()
+			if d != nil {
+				err = errors.Join(err, a.backedUp(h, args[0], string(cfg.Engine), d))
+			}
+			return errors.Join(err, h.Close())
+		},
+	}
+	c.Flags().BoolVar(&full, "full", false, "compare everything by content, and store again what is in pieces")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	return a.jsonFlag(c)
+}
+
+// backedUp tells what a backup did.
+func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Done) error {
+	for _, w := range d.Warnings {
+		a.note("warning: %s", w)
+	}
+	var missed error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			a.note("warning: target %s was missed: %v", c.Name, c.Err)
+			missed = verdictError{errors.New("the snapshot is committed, but not on every target: repair them; the next backup brings them up to date")}
+		}
+	}
+	s := d.Snapshot
+	row := snapshotJSON(repository.Snapshot{Source: repository.Source{Name: name, Engine: engine}, Seq: d.Seq, SnapshotBody: s}, copyStates(h.Copies, d.Seq))
+	if a.json {
+		return errors.Join(a.printJSON(row), missed)
+	}
+	_, err := fmt.Fprintf(a.out, "%s  %s snapshot of %s: %s read, %s stored, %s\n", restore.FormatID(d.Seq), s.Kind, name,
+		humanize.IBytes(uint64(s.Read)), humanize.IBytes(uint64(s.Stored)), (time.Duration(s.Duration) * time.Millisecond).Round(10*time.Millisecond))
+	return errors.Join(err, missed)
+}
+
+// copyStates says on which copies a snapshot is complete.
+func copyStates(copies []*repository.Copy, seq uint64) map[string]string {
+	out := map[string]string{}
+	for _, c := range copies {
+		switch {
+		case c.Position >= seq:
+			out[c.Name] = "complete"
+		case c.Err != nil:
+			out[c.Name] = "unreachable"
+		default:
+			out[c.Name] = "missing"
+		}
+	}
+	return out
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"lifeboat/restore"
+)
+
+func (a *app) forget() *cobra.Command {
+	var yes, dry bool
+	var reason string
+	c := &cobra.Command{
+		Use:   "forget SNAPSHOT",
+		Short: "Drop one snapshot",
+		Long:  "Drops one snapshot. What nothing else needs is deleted a week later, by the forget or backup that comes then.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			seq, err := restore.ParseID(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			h, err := a.host(c.Context())
+			if err != nil {
+				return err
+			}
+			err = func() error {
+				if err := h.Droppable(seq); err != nil {
+					return err
+				}
+				if dry {
+					_, err := fmt.Fprintf(a.out, "would forget %s\n", args[0])
+					return err
+				}
+				if err := a.confirm(yes, fmt.Sprintf("Forget %s for ever?", args[0])); err != nil {
+					return err
+				}
+				if err := h.Forget(c.Context(), seq, reason); err != nil {
+					return err
+				}
+				got, err := h.Collect(c.Context())
+				if err != nil {
+					return fmt.Errorf("%s is forgotten, but what it used could not be collected: %w: the next forget tries again", args[0], err)
+				}
+				if a.json {
+					return a.printJSON(got)
+				}
+				fmt.Fprintf(a.out, "forgot %s\n", args[0])
+				if got.Condemned > 0 {
+					fmt.Fprintf(a.out, "%s in %d packs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.Condemned, got.SweepAt.Format(time.RFC3339))
+				}
+				if n := got.Swept + got.Orphans; n > 0 {
+					fmt.Fprintf(a.out, "deleted %d objects that nothing needs\n", n)
+				}
+				return nil
+			}()
+			return errors.Join(err, h.Close())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&yes, "yes", false, "do not ask")
+	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
+	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	return a.jsonFlag(c)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/config"
+	"lifeboat/crypto"
+	"lifeboat/repository"
+)
+
+func (a *app) initialise() *cobra.Command {
+	var takeOver bool
+	var x access
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Prepare the state directory and every target",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.hostConfig(!takeOver)
+			if err != nil {
+				return err
+			}
+			recipients, err := a.recipients()
+			if err != nil {
+				return err
+			}
+			if !takeOver {
+				h, err := repository.Init(c.Context(), cfg, recipients)
+				if err != nil {
+					return err
+				}
+				return errors.Join(a.initialised(h, recipients, x), h.Close())
+			}
+			ids, err := identities(x)
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				return fmt.Errorf("%w: a take-over needs the identity: --identity FILE", crypto.ErrIdentity)
+			}
+			h, err := repository.TakeOver(c.Context(), cfg, recipients, ids)
+			if err != nil {
+				return err
+			}
+			a.note("this host is the writer now; the former one is refused from here on")
+			return errors.Join(a.initialised(h, recipients, x), h.Close())
+		},
+	}
+	c.Flags().BoolVar(&takeOver, "take-over", false, "adopt the repository that the targets hold, in place of its former host")
+	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE`: opens the repository for --take-over; the fingerprint is noted in it")
+	return c
+}
+
+// recipients reads who can restore from the configuration.
+func (a *app) recipients() ([]crypto.Recipient, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	texts := cfg.Keys.Recipients
+	if f := cfg.Keys.RecipientsFile; f != "" {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, usagef("read keys.recipients_file: %w", err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				texts = append(texts, line)
+			}
+		}
+	}
+	r, err := crypto.ParseRecipients(texts)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return r, nil
+}
+
+func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x access) error {
+	r := repository.Reader{Chain: h.Chain()}
+	fingerprint, err := r.Fingerprint()
+	if err != nil {
+		return err
+	}
+	for _, r := range recipients {
+		if r.Class == crypto.Classic {
+			a.note("warning: recipient %.16s... is classic: what it can open is not protected against a future quantum computer", r.Text)
+		}
+	}
+	for _, s := range a.cfg.Sources {
+		if s.Engine != config.SQLite {
+			a.note("warning: source %s: engine %s is not in this version", s.Name, s.Engine)
+		}
+	}
+	fmt.Fprintf(a.out, "repository  %s\nfingerprint %s\nstate       %s\n", h.Chain().Repository(), fingerprint, a.cfg.StateDir)
+	missed := 0
+	for _, c := range h.Copies {
+		state := "ready"
+		if c.Err != nil {
+			state = c.Err.Error()
+			missed++
+		}
+		fmt.Fprintf(a.out, "target      %s: %s\n", c.Name, state)
+	}
+	a.note("Write the fingerprint on your recovery sheet: it is how a restore knows that a copy is genuine.")
+	if x.identity == "" {
+		a.note("In an identity file, this line does the same:\n%s", noteLine(h, fingerprint))
+	} else if err := noteFingerprint(x.identity, noteLine(h, fingerprint)); err != nil {
+		return err
+	}
+	if missed > 0 {
+		return verdictError{fmt.Errorf("%d targets were missed: repair them and repeat `lifeboat init`", missed)}
+	}
+	return nil
+}
+
+func noteLine(h *repository.Host, fingerprint string) string {
+	return fmt.Sprintf("# lifeboat: repository %s has fingerprint %s", h.Chain().Repository(), fingerprint)
+}
+
+// noteFingerprint appends the line to an identity file unless it is there.
+func noteFingerprint(path, line string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("note the fingerprint: %w", err)
+	}
+	if strings.Contains(string(b), line) {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("note the fingerprint: %w", err)
+	}
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		line = "\n" + line
+	}
+	_, err = f.WriteString(line + "\n")
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	"lifeboat/config"
+	"lifeboat/crypto"
+	"lifeboat/repository"
+	"lifeboat/snapshot"
+	"lifeboat/source/sqlite"
+	"lifeboat/target"
+	"lifeboat/target/local"
+)
+
+// errTrust is wrapped where a copy is not of the repository that was expected.
+var errTrust = errors.New("this is not the repository you trust")
+
+// access is how a command that reads finds a copy and opens it.
+type access struct {
+	from     string
+	identity string
+	trust    string
+}
+
+func (x *access) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&x.from, "from", "", "read this copy: a target's `NAME`, or a URL such as file:///backup")
+	f.StringVar(&x.identity, "identity", "", "identity `FILE` that opens the repository (default $LIFEBOAT_IDENTITY_FILE)")
+	f.StringVar(&x.trust, "trust", "", "refuse any repository but the one with this `FINGERPRINT`")
+}
+
+// openTarget opens a configured target; create makes its directory.
+func openTarget(t config.Target, create bool) (target.Target, error) {
+	switch t.Type {
+	case config.Local:
+		if create {
+			return local.Create(t.Path)
+		}
+		return local.Open(t.Path)
+	case config.S3, config.SFTP:
+	}
+	return nil, fmt.Errorf("targets of type %s are not in this version", t.Type)
+}
+
+// copies opens all configured targets; one that cannot be opened carries its error.
+func (a *app) copies(create bool) ([]*repository.Copy, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Targets) == 0 {
+		return nil, usagef("no targets are configured: add one under targets, such as disk: {type: local, path: /backup/lifeboat}")
+	}
+	var out []*repository.Copy
+	for _, t := range cfg.Targets {
+		opened, err := openTarget(t, create)
+		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
+	}
+	return out, nil
+}
+
+// hostConfig is the configuration of the backup host.
+func (a *app) hostConfig(create bool) (repository.Config, error) {
+	copies, err := a.copies(create)
+	if err != nil {
+		return repository.Config{}, err
+	}
+	return repository.Config{StateDir: a.cfg.StateDir, Copies: copies, Now: a.now, By: by()}, nil
+}
+
+// host opens the repository for writing.
+func (a *app) host(ctx context.Context) (*repository.Host, error) {
+	c, err := a.hostConfig(false)
+	if err != nil {
+		return nil, err
+	}
+	return repository.OpenHost(ctx, c)
+}
+
+// locate opens the target that a command reads from.
+func (a *app) locate(x access) (name string, t target.Target, err error) {
+	if strings.Contains(x.from, "://") {
+		t, err := openURL(x.from)
+		return x.from, t, err
+	}
+	copies, err := a.copies(false)
+	if err != nil {
+		return "", nil, err
+	}
+	var errs []error
+	for _, c := range copies {
+		if x.from != "" && c.Name != x.from {
+			continue
+		}
+		if c.Err == nil {
+			return c.Name, c.Target, nil
+		}
+		errs = append(errs, fmt.Errorf("target %s: %w", c.Name, c.Err))
+	}
+	if len(errs) == 0 {
+		return "", nil, usagef("there is no target %q in the configuration", x.from)
+	}
+	return "", nil, errors.Join(errs...)
+}
+
+func openURL(s string) (target.Target, error) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, usagef("--from %q: %w", s, err)
+	}
+	if u.Scheme != "file" {
+		return nil, usagef("--from %q: %s is not in this version, only file:///path", s, u.Scheme)
+	}
+	if u.Host != "" || u.Path == "" || u.RawQuery != "" {
+		return nil, usagef("--from %q: write file:///path, with three slashes", s)
+	}
+	return local.Open(u.Path)
+}
+
+// reader opens the journal of a copy and checks that it is the trusted repository.
+func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader, error) {
+	name, t, err := a.locate(x)
+	if err != nil {
+		return "", nil, err
+	}
+	r, err := repository.Open(ctx, t)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if r.Broken != nil {
+		a.note("lifeboat: warning: %s: %v: what stands before the break is used; run `lifeboat check`", name, r.Broken)
+	}
+	return name, r, a.trust(x, r)
+}
+
+// trust compares the repository's fingerprint with --trust, and with those noted in the identity file.
+func (a *app) trust(x access, r *repository.Reader) error {
+	fingerprint, err := r.Fingerprint()
+	if err != nil {
+		return err
+	}
+	if x.trust != "" {
+		if strings.ReplaceAll(x.trust, "-", "") != strings.ReplaceAll(fingerprint, "-", "") {
+			return fmt.Errorf("%w: its fingerprint is %s, --trust says %s", errTrust, fingerprint, x.trust)
+		}
+		return nil
+	}
+	noted := notedFingerprints(identityPath(x))
+	want, known := noted[r.Chain.Repository().String()]
+	switch {
+	case known && want == fingerprint:
+	case known:
+		return fmt.Errorf("%w: its fingerprint is %s, the identity file notes %s", errTrust, fingerprint, want)
+	case len(noted) > 0:
+		return fmt.Errorf("%w: the identity file notes other repositories only; this is %s, fingerprint %s: if that is right repeat with --trust %s", errTrust, r.Chain.Repository(), fingerprint, fingerprint)
+	case identityPath(x) != "":
+		a.note("origin unverified: compare %s with your recovery sheet, or repeat with --trust FINGERPRINT", fingerprint)
+	}
+	return nil
+}
+
+// notePattern is the comment that init writes into identity files.
+var notePattern = regexp.MustCompile(`(?m)^# lifeboat: repository ([0-9a-f]{32}) has fingerprint ([0-9a-f-]{35})\s*$`)
+
+func notedFingerprints(path string) map[string]string {
+	out := map[string]string{}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return out // reading the identities fails with the right message
+	}
+	for _, m := range notePattern.FindAllStringSubmatch(string(b), -1) {
+		out[m[1]] = m[2]
+	}
+	return out
+}
+
+func identityPath(x access) string {
+	if x.identity != "" {
+		return x.identity
+	}
+	return os.Getenv("LIFEBOAT_IDENTITY_FILE")
+}
+
+// identities reads the identity file; none given is no error and no identities.
+func identities(x access) ([]age.Identity, error) {
+	path := identityPath(x)
+	if path == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the identity file: %w", crypto.ErrIdentity, err)
+	}
+	ids, err := crypto.ParseIdentities(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: identity file %s: %w", crypto.ErrIdentity, path, err)
+	}
+	return ids, nil
+}
+
+// unlock opens the repository with the identity, or, where trees are enough, with what the backup host has.
+func (a *app) unlock(ctx context.Context, x access, r *repository.Reader, content bool) error {
+	ids, err := identities(x)
+	if err != nil {
+		return err
+	}
+	if len(ids) > 0 {
+		return r.Unlock(ctx, ids)
+	}
+	if content {
+		return fmt.Errorf("%w: this needs the identity that the repository is sealed to: --identity FILE, or $LIFEBOAT_IDENTITY_FILE", crypto.ErrIdentity)
+	}
+	if cfg, err := a.config(); err == nil {
+		keys, err := repository.HostKeys(cfg.StateDir)
+		if err == nil {
+			return r.UnlockHost(ctx, keys)
+		}
+		if !absent(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: the names of sources are encrypted: --identity FILE, or run this on the backup host", crypto.ErrIdentity)
+}
+
+// source makes the source of a configured name.
+func (a *app) source(name string) (snapshot.Source, config.Source, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, config.Source{}, err
+	}
+	s, ok := cfg.Source(name)
+	if !ok {
+		var have []string
+		for _, s := range cfg.Sources {
+			have = append(have, s.Name)
+		}
+		return nil, s, usagef("there is no source %q in the configuration (it has: %s)", name, strings.Join(have, ", "))
+	}
+	if s.Engine != config.SQLite {
+		return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
+	}
+	return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"lifeboat/repository"
+	"lifeboat/restore"
+	"lifeboat/source/sqlite"
+)
+
+// restoreRow is the result of a restore in JSON.
+type restoreRow struct {
+	Snapshot snapshotRow  `json:"snapshot"`
+	From     string       `json:"from_target"`
+	To       string       `json:"to,omitempty"`
+	Plan     restore.Plan `json:"plan"`
+	Duration int64        `json:"duration_ms,omitempty"`
+}
+
+func (a *app) restore() *cobra.Command {
+	var x access
+	var to, at string
+	var dry, start bool
+	c := &cobra.Command{
+		Use:   "restore SOURCE --to DIR",
+		Short: "Bring a source back into an empty directory",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			point, err := restore.ParsePoint(at)
+			if err != nil {
+				return usageError{err}
+			}
+			if to == "" && !dry {
+				return usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
+			}
+			name, r, err := a.reader(c.Context(), x)
+			if err != nil {
+				return err
+			}
+			if err := a.unlock(c.Context(), x, r, true); err != nil {
+				return err
+			}
+			s, err := a.choose(c.Context(), r, args[0], point)
+			if err != nil {
+				return err
+			}
+			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to}
+			tree, err := r.Tree(c.Context(), s.Root)
+			if err != nil {
+				return err
+			}
+			if dry {
+				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames, r.Target)
+				return errors.Join(err, a.planned(row))
+			}
+			begin := a.now()
+			job := restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs}
+			if row.Plan, err = a.run(c.Context(), job, to, tree.Root.Size); err != nil {
+				return err
+			}
+			row.Duration = a.now().Sub(begin).Milliseconds()
+			if err := a.restored(row); err != nil || !start {
+				return err
+			}
+			return a.boot(c.Context(), s.Engine, to)
+		},
+	}
+	x.flags(c)
+	f := c.Flags()
+	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
+	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, or snapshot:ID")
+	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
+	f.BoolVar(&start, "start", false, "check the restored database with its engine")
+	return a.jsonFlag(c)
+}
+
+// choose picks the snapshot for a point and says how far it is from what was asked.
+func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (repository.Snapshot, error) {
+	list, err := r.Snapshots(ctx, source)
+	if err != nil {
+		return repository.Snapshot{}, err
+	}
+	var all []restore.Candidate
+	for _, s := range list {
+		all = append(all, restore.Candidate{Seq: s.Seq, Taken: s.Taken})
+	}
+	chosen, err := restore.Choose(all, p)
+	if err != nil {
+		return repository.Snapshot{}, fmt.Errorf("restore %s: %w", source, err)
+	}
+	if !p.Time.IsZero() {
+		a.note("%s holds no log of %s: using %s of %s, %s before the time asked for", "this repository", source, restore.FormatID(chosen.Seq),
+			chosen.Taken.UTC().Format(time.RFC3339), p.Time.Sub(chosen.Taken).Round(time.Second))
+	}
+	for _, s := range list {
+		if s.Seq == chosen.Seq {
+			return s, nil
+		}
+	}
+	return repository.Snapshot{}, errors.New("the chosen snapshot is gone")
+}
+
+func (a *app) run(ctx context.Context, job restore.Job, to string, size int64) (plan restore.Plan, err error) {
+	d, err := restore.NewDirectory(to, size)
+	if err != nil {
+		return plan, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	p := a.progress("restore")
+	p.start(size)
+	defer p.done()
+	job.Sink, job.SpillDir, job.Progress = d, d.Work(), p.add
+	plan, err = restore.Run(ctx, job)
+	if err != nil {
+		return plan, fmt.Errorf("restore: %w", err)
+	}
+	return plan, nil
+}
+
+func (a *app) planned(row restoreRow) error {
+	if a.json {
+		return a.printJSON(row)
+	}
+	p := row.Plan
+	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %d frames of %d packs, from %s\n",
+		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(time.RFC3339), p.Files, humanize.IBytes(uint64(p.Size)),
+		humanize.IBytes(uint64(p.Fetch)), p.Frames, p.Packs, row.From)
+	return err
+}
+
+func (a *app) restored(row restoreRow) error {
+	if a.json {
+		return a.printJSON(row)
+	}
+	d := time.Duration(row.Duration) * time.Millisecond
+	_, err := fmt.Fprintf(a.out, "restored %s of %s (taken %s) to %s: %s in %s\n", row.Snapshot.ID, row.Snapshot.Source,
+		row.Snapshot.Taken.UTC().Format(time.RFC3339), row.To, humanize.IBytes(uint64(row.Plan.Size)), d.Round(10*time.Millisecond))
+	return err
+}
+
+// boot lets the engine open and check what was restored.
+func (a *app) boot(ctx context.Context, engine, dir string) error {
+	if engine != "sqlite" {
+		return usagef("--start: engine %s is not in this version", engine)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := sqlite.Verify(ctx, f); err != nil {
+			return verdictError{fmt.Errorf("%s does not pass the engine's check: %w", f, err)}
+		}
+		a.note("%s passes integrity_check and foreign_key_check: sqlite3 %s", f, f)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"lifeboat/config"
+	"lifeboat/crypto"
+	"lifeboat/internal/clock"
+	"lifeboat/journal"
+	"lifeboat/repository"
+	"lifeboat/restore"
+)
+
+// Exit codes.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitVerdict     = 3 // done, and the verdict is bad
+	exitRefused     = 4 // nothing touched
+	exitInterrupted = 130
+)
+
+// app is one run of the program.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	now      clock.Clock
+	file     string // -c
+	json     bool
+	quiet    bool
+	cfg      *config.Config
+}
+
+// usageError and verdictError choose their exit codes.
+type (
+	usageError   struct{ error }
+	verdictError struct{ error }
+)
+
+func (e usageError) Unwrap() error   { return e.error }
+func (e verdictError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run executes one command and returns its exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	a := &app{in: in, out: out, err: errw, now: clock.System}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(errw, "lifeboat: interrupted; what was committed stands, and it is safe to repeat the command")
+		return exitInterrupted
+	}
+	fmt.Fprintf(errw, "lifeboat: %s\n", message(err))
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	var verdict verdictError
+	var problems config.Problems
+	switch {
+	case errors.As(err, &usage), errors.As(err, &problems):
+		return exitUsage
+	case errors.As(err, &verdict):
+		return exitVerdict
+	}
+	for _, refusal := range []error{restore.ErrRefused, repository.ErrLocked, repository.ErrNotInitialised, repository.ErrNoRepository, crypto.ErrIdentity, journal.ErrForeign, errTrust, errDeclined} {
+		if errors.Is(err, refusal) {
+			return exitRefused
+		}
+	}
+	return exitFailed
+}
+
+// message is an error for people: the hint that fits, and no more lines than it needs.
+func message(err error) string {
+	s := err.Error()
+	if errors.Is(err, crypto.ErrIdentity) && !strings.Contains(s, "--identity") {
+		s += ": give the right one with --identity FILE"
+	}
+	return s
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lifeboat",
+		Short:         "Encrypted backups of CRM databases that are known to restore",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetIn(a.in)
+	f := root.PersistentFlags()
+	f.StringVarP(&a.file, "config", "c", "", "configuration `FILE` (default $LIFEBOAT_CONFIG, ./lifeboat.yaml, /etc/lifeboat/lifeboat.yaml)")
+	f.BoolVar(&a.quiet, "quiet", false, "show no progress")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w: see `%s --help`", err, c.CommandPath())
+	})
+	root.AddCommand(a.keygen(), a.initialise(), a.backup(), a.snapshots(), a.window(), a.restore(), a.check(), a.status(),
+		a.forget(), a.doctor(), a.keys(), a.audit(), a.demo(), a.version())
+	usageArgs(root)
+	return root
+}
+
+// usageArgs makes wrong arguments of every command usage errors.
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usagef("%w: see `%s --help`", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		usageArgs(sub)
+	}
+}
+
+// config loads the configuration once.
+func (a *app) config() (*config.Config, error) {
+	if a.cfg != nil {
+		return a.cfg, nil
+	}
+	path, err := config.Find(a.file)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if a.cfg, err = config.Load(path); err != nil {
+		return nil, usageError{err}
+	}
+	return a.cfg, nil
+}
+
+// by names who acts, for the journal.
+func by() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return name + "@" + host
+}
+
+// printJSON writes v for programs.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return c
+}
+
+// note tells people something beside the result.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+
+// terminal reports whether w is one.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+var errDeclined = errors.New("not confirmed: nothing was done")
+
+// confirm asks before something is destroyed; without a terminal it needs --yes.
+func (a *app) confirm(yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	if !terminal(a.in) || !terminal(a.err) {
+		return fmt.Errorf("%w: repeat with --yes", errDeclined)
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	var answer string
+	if _, err := fmt.Fscanln(a.in, &answer); err != nil || !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
+		return errDeclined
+	}
+	return nil
+}
+
+// absent reports that a path is not there, in words for people.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,212 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"lifeboat/config"
+)
+
+func lookup(name string) (string, bool) {
+	env := map[string]string{"PGPASS": "s3cret", "S3HOST": "s3.example.com", "TOKEN": "t0ken", "PORT": "2022", "EMPTY": "",
+		"YES": "true", "NEST": "${TOKEN}", "WRONG": "s3cret-but-wrong"}
+	v, ok := env[name]
+	return v, ok
+}
+
+func TestParseEverythingDocumented(t *testing.T) {
+	text, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("full.yaml", text, lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dur := func(n int, unit string) config.Duration { return config.Duration{N: n, Unit: unit} }
+	least := 1.0
+	want := &config.Config{
+		Repository: "crm-prod",
+		StateDir:   "/var/lib/lifeboat",
+		Keys:       config.Keys{Recipients: []string{"age1pq1first", "age1second"}},
+		Sources: []config.Source{
+			{Name: "crm", Engine: config.Postgres, Owner: "crm-ops@example.com", PasswordFile: "/etc/lifeboat/pg",
+				DSN: "postgres://backup:s3cret@db.internal:5432/crm"},
+			{Name: "shop", Engine: config.MySQL, DSN: "mysql://backup@shop.internal/shop"},
+			{Name: "demo", Engine: config.SQLite, Path: "/srv/crm/crm.db"},
+			{Name: "crm-files", Engine: config.Files, Paths: []string{"/srv/crm/uploads", "/srv/crm/config.php"}},
+		},
+		Targets: []config.Target{
+			{Name: "disk", Type: config.Local, Media: "disk", Path: "/backup/lifeboat"},
+			{Name: "cloud", Type: config.S3, Media: "object", Endpoint: "https://s3.example.com", Region: "eu-west-1",
+				Bucket: "crm-backup", Prefix: "prod", ObjectLock: config.ObjectLock{Mode: "compliance", For: dur(30, "d")}},
+			{Name: "offsite", Type: config.SFTP, Media: "tape", Offsite: true, Host: "vault.example.com", Port: 22,
+				User: "lifeboat", KeyFile: "/etc/key", KnownHosts: "/etc/known", Path: "/srv/lifeboat"},
+		},
+		Policies: []config.Policy{{
+			Name: "crm", Sources: []string{"crm", "crm-files"}, Logs: "continuous", RPO: dur(1, "m"),
+			Schedule:  config.Schedule{Full: "0 2 * * 0", Incremental: "15 * * * *", Timezone: "Asia/Shanghai"},
+			Targets:   []string{"disk", "cloud", "offsite"},
+			Retention: config.Retention{PITR: dur(30, "d"), Daily: dur(90, "d"), Weekly: dur(26, "w"), Monthly: dur(24, "mo"), Yearly: dur(7, "y")},
+			Copies:    config.Copies{Count: 3, Media: 2, Offsite: 1},
+			Drill: config.Drill{Schedule: "0 4 * * 6", RTO: dur(4, "h"), Select: "random", Window: dur(30, "d"), From: "rotate",
+				Checks: []config.Check{{Name: "customers", SQL: "select count(*) from customer where cost > '$5'", Min: &least}}},
+		}},
+		Notify: []config.Notify{{Kind: "webhook", URL: "https://hook.example.com/t0ken"}, {Kind: "smtp", URL: "smtp://mail.example.com"},
+			{Kind: "dingtalk", URL: "https://d.example.com"}, {Kind: "wecom", URL: "https://w.example.com"}},
+	}
+	if !reflect.DeepEqual(c, want) {
+		got, _ := json.MarshalIndent(c, "", " ")
+		t.Errorf("parsed %s", got)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if s := fmt.Sprintf(verb, *c); strings.Contains(s, "s3cret") || strings.Contains(s, "t0ken") ||
+			strings.Contains(s, fmt.Sprintf("%x", "s3cret")) {
+			t.Errorf("%s shows a secret: %s", verb, s)
+		}
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "config", c, "dsn", c.Sources[0].DSN, "hook", c.Notify[0].URL)
+	if s := log.String(); strings.Contains(s, "s3cret") || strings.Contains(s, "t0ken") || !strings.Contains(s, "postgres://backup@db.internal:5432/crm") {
+		t.Errorf("logged %s", s)
+	}
+}
+
+// minimal is a valid file with room for more of a section, to be filled by the tests.
+const minimal = `repository: r
+state_dir: /s
+keys: {recipients_file: /r}
+targets:
+  disk: {type: local, path: /b}
+`
+
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string // each a whole problem but the file name
+	}{
+		{"nothing", "", []string{" nothing in it: see the example in the documentation"}},
+		{"only a list", "- a\n", []string{"1:1: wrong type: want keys with values: write KEY: VALUE, one a line"}},
+		{"all at once", "repository: Bad\nstate_dri: /s\ntargets:\n  disk: {type: locl, pth: x}\n", []string{
+			`1:1: no "state_dir" at the top level: it is required`,
+			`1:1: no "keys" at the top level: it is required`,
+			`1:13: name "Bad": a name is lower-case letters, digits and dashes, begins with a letter or a digit and has at most 64 of them`,
+			`2:1: unknown key "state_dri" at the top level: did you mean "state_dir"?`,
+			`4:16: unknown value "locl": did you mean "local"?`,
+			`4:22: unknown key "pth" of a target: did you mean "path"?`}},
+		{"far from any key", minimal + "zzzzzzzzz: 1\n", []string{
+			`6:1: unknown key "zzzzzzzzz" at the top level: known are keys, notify, policies, repository, sources, state_dir, targets`}},
+		{"duplicate key", minimal + "state_dir: /t\n", []string{`6:1: key "state_dir" for the second time: the first is on line 2`}},
+		{"duplicate name", minimal + "sources:\n  a: {engine: sqlite, path: x}\n  a: {engine: sqlite, path: y}\n",
+			[]string{`8:3: key "a" for the second time: the first is on line 7`}},
+		{"tab", "a:\n\tb: 1\n  \tc: 2\n", []string{
+			"2:1: a tab in the indentation: indent with spaces", "3:3: a tab in the indentation: indent with spaces"}},
+		{"not closed", "repository: \"r\nstate_dir: /s\n", []string{"1:13: not YAML: could not find end character of double-quoted text"}},
+		{"unquoted variable in braces", "targets:\n  disk: {path: ${X}, type: local}\n", []string{
+			`2:17: not YAML: ',' or '}' must be specified: inside { } and [ ], a value with a variable needs quotes: "${NAME}"`}},
+		{"second document", minimal + "---\na: 1\n", []string{"7:2: a second document: a configuration is one document; remove the ---"}},
+		{"engine's own keys", minimal + "sources:\n  a: {engine: sqlite}\n  b: {engine: postgres, path: x}\n  c: {engine: files, paths: []}\n  d: {path: x}\n", []string{
+			`7:6: no "path" of a sqlite source: it is required`,
+			`8:6: no "dsn" of a postgres source: it is required`,
+			`8:25: unknown key "path" of a postgres source: known are dsn, engine, owner, password_file`,
+			`9:29: an empty list: leave the key out, or name something`,
+			`10:6: no "engine" of a source: it is required`}},
+		{"target's own keys", "repository: r\nstate_dir: /s\nkeys: {recipients_file: /r}\ntargets:\n  a: {type: s3}\n  b: {type: sftp}\n  c: {type: local}\n", []string{
+			`5:6: no "bucket" of an s3 target: it is required`,
+			`6:6: no "host" of an sftp target: it is required`,
+			`6:6: no "path" of an sftp target: it is required`,
+			`7:6: no "path" of a local target: it is required`}},
+		{"types", minimal + "sources:\n  a: {engine: sqlite, path: 5, owner: [x]}\n  b:\n  c: {engine: files, paths: /x}\n", []string{
+			"7:29: wrong type: want a text: put it in quotes",
+			"7:39: wrong type: want a text",
+			"8:5: no value: want keys with values, or leave the key out",
+			"9:29: wrong type: want a list of texts: write [A, B], or a line with a dash for each"}},
+		{"keys", "repository: r\nstate_dir: /s\ntargets: {d: {type: local, path: /b}}\nkeys: {recipients: [a], recipients_file: b}\n",
+			[]string{"4:7: both recipients and recipients_file: keep one of them"}},
+		{"no keys", "repository: r\nstate_dir: /s\ntargets: {d: {type: local, path: /b}}\nkeys: {}\n",
+			[]string{"4:7: neither recipients nor recipients_file: name who can restore; lifeboat keygen makes a recipient"}},
+		{"sftp port", minimal + "  off: {type: sftp, host: h, path: p, port: 70000, offsite: maybe}\n", []string{
+			"6:45: not a whole number from 1 to 65535", "6:61: wrong type: want true or false"}},
+		{"names", minimal + "sources:\n  -a: {engine: sqlite, path: x}\n  " + strings.Repeat("a", 65) + ": {engine: sqlite, path: x}\n", []string{
+			`7:3: name "-a": a name is lower-case letters, digits and dashes, begins with a letter or a digit and has at most 64 of them`,
+			`8:3: name "` + strings.Repeat("a", 64) + `…": a name is lower-case letters, digits and dashes, begins with a letter or a digit and has at most 64 of them`}},
+		{"undefined and lone", minimal + "sources:\n  a: {engine: sqlite, path: \"${NOPE}/$x\"}\n  b: {engine: sqlite, path: \"${EMPTY}\"}\n", []string{
+			`7:29: ${NOPE} is not set: set it in the environment, or write $$ for a dollar`,
+			`7:29: a lone dollar sign: write $$ for a dollar, ${NAME} for a variable of the environment`,
+			`8:29: empty: give a value`}},
+		{"values from the environment are not shown", minimal + "sources:\n  a: {engine: \"${WRONG}\"}\n", []string{
+			`7:15: unknown value "${WRONG}": known are postgres, mysql, sqlite, files`}},
+		{"references", minimal + "sources:\n  crm: {engine: sqlite, path: x}\npolicies:\n  p: {sources: [cmr, crm, crm], targets: [dsk], rpo: 5, retention: {daily: 3x}, logs: hourly, drill: {from: elsewhere}}\n", []string{
+			`9:17: no source is called "cmr": did you mean "crm"?`,
+			`9:27: source "crm" for the second time: name it once`,
+			`9:43: no target is called "dsk": did you mean "disk"?`,
+			`9:54: a duration without a unit: write 30d, or with another of s, m, h, w, mo and y`,
+			`9:76: "3x" is not a duration: write a number and a unit of s, m, h, d, w, mo or y, up to 100y`,
+			`9:87: unknown value "hourly": known are continuous`,
+			`9:109: no target is called "elsewhere": known are rotate, disk`}},
+		{"cyclic", "a: &x\n  b: *x\nc: *nope\n", []string{
+			"2:6: alias *x inside what it stands for: a value cannot contain itself",
+			"3:4: alias *nope of an anchor that is not there: put &nope before what it stands for, above"}},
+		{"merge and tag", minimal + "sources:\n  a: &a {engine: sqlite, path: x}\n  b: {<<: *a}\n  c: {engine: sqlite, path: !!str 5}\n", []string{
+			`8:6: no "engine" of a source: it is required`,
+			"8:7: a merge key: write the keys out, or use an alias for the whole value",
+			"9:29: a tag: write the value without !!str"}},
+		{"notify", minimal + "notify: [{webhook: ftp://x}, {webhok: x}, {}, {smtp: a, wecom: b}]\n", []string{
+			"6:20: not an http or https URL: write https://HOST/...",
+			`6:31: unknown key "webhok" of notify: did you mean "webhook"?`,
+			"6:43: not one key: write a line for each place to notify: - webhook: URL",
+			"6:47: not one key: write a line for each place to notify: - webhook: URL"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := config.Parse("f", []byte(tt.text), lookup)
+			problems, ok := errors.AsType[config.Problems](err)
+			if !ok {
+				t.Fatalf("error is %v, want Problems", err)
+			}
+			var got []string
+			for _, p := range problems {
+				got = append(got, strings.TrimPrefix(p.Error(), "f:"))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestAliasesAndVariables(t *testing.T) {
+	c, err := config.Parse("f", []byte(minimal+`  two: {type: sftp, host: &h "${NEST}", path: *h, port: "${PORT}", offsite: "${YES}"}
+sources:
+  a: &a {engine: sqlite, path: "$$${PGPASS}$$"}
+  b: *a
+  c:
+    engine: sqlite
+    path: |-
+      x${PORT}
+`), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, _ := c.Target("two")
+	if two.Host != "${TOKEN}" || two.Path != "${TOKEN}" || two.Port != 2022 || !two.Offsite {
+		t.Errorf("target is %+v", two)
+	}
+	b, ok := c.Source("b")
+	if !ok || b.Path != "$s3cret$" || b.Name != "b" {
+		t.Errorf("source is %+v", b)
+	}
+	if c, _ := c.Source("c"); c.Path != "x2022" {
+		t.Errorf("source is %+v", c)
+	}
+	if _, ok := c.Source("nope"); ok {
+		t.Error("found a source that is not there")
+	}
+}

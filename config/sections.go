@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Parse reads a configuration from text; file is only for messages, lookup is os.LookupEnv or a stand-in. An error is
+// always Problems: all of them, up to a hundred.
+func Parse(file string, text []byte, lookup func(name string) (string, bool)) (*Config, error) {
+	root, problems := parseYAML(file, text)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	d := &decoder{file: file, lookup: lookup, target: map[*ast.AliasNode]ast.Node{}}
+	a := aliases{d: d, anchors: map[string]*anchor{}, target: d.target}
+	a.walk(root)
+	c := &Config{}
+	if len(d.problems) == 0 {
+		d.config(root, c)
+	}
+	if len(d.problems) > 0 {
+		d.problems.sort()
+		return nil, d.problems
+	}
+	return c, nil
+}
+
+func (d *decoder) config(n ast.Node, c *Config) {
+	var policies ast.Node
+	d.section(n, "at the top level",
+		field{"repository", true, d.name(&c.Repository)},
+		field{"state_dir", true, filled(d, &c.StateDir)},
+		field{"keys", true, d.keys(&c.Keys)},
+		field{"sources", false, named(d, &c.Sources, d.source)},
+		field{"targets", true, named(d, &c.Targets, d.targetSection)},
+		field{"policies", false, func(n ast.Node) { policies = n }}, // last: they refer to the others
+		field{"notify", false, d.notify(&c.Notify)},
+	)
+	if policies != nil {
+		named(d, &c.Policies, d.policy(c))(policies)
+	}
+}
+
+func (d *decoder) name(dst *string) func(ast.Node) {
+	return func(n ast.Node) {
+		var s string
+		filled(d, &s)(n)
+		if s == "" {
+			return
+		}
+		if !validName(s) {
+			d.problem(n, "name "+d.quote(n), nameHint)
+			return
+		}
+		*dst = s
+	}
+}
+
+func (d *decoder) keys(dst *Keys) func(ast.Node) {
+	return func(n ast.Node) {
+		entries, ok := d.entries(n)
+		if !ok {
+			return
+		}
+		d.fields(n, "of keys", entries, []field{
+			{"recipients", false, texts(d, &dst.Recipients)},
+			{"recipients_file", false, filled(d, &dst.RecipientsFile)},
+		})
+		has := func(key string) bool {
+			return slices.ContainsFunc(entries, func(e entry) bool { return e.key == key })
+		}
+		switch list, file := has("recipients"), has("recipients_file"); {
+		case list && file:
+			d.problem(start(n), "both recipients and recipients_file", "keep one of them")
+		case !list && !file:
+			d.problem(start(n), "neither recipients nor recipients_file", "name who can restore; lifeboat keygen makes a recipient")
+		}
+	}
+}
+
+// source decodes a source. Its engine is looked at first: it decides which of the other keys are known.
+func (d *decoder) source(name string, n ast.Node) Source {
+	s := Source{Name: name}
+	entries, ok := d.entries(n)
+	if !ok {
+		return s
+	}
+	for _, e := range entries {
+		if e.key == "engine" {
+			oneOf(d, &s.Engine, Postgres, MySQL, SQLite, Files)(e.value)
+		}
+	}
+	own := map[Engine][]field{
+		Postgres: {{"dsn", true, filled(d, &s.DSN)}, {"password_file", false, filled(d, &s.PasswordFile)}},
+		SQLite:   {{"path", true, filled(d, &s.Path)}},
+		Files:    {{"paths", true, texts(d, &s.Paths)}},
+	}
+	own[MySQL] = own[Postgres]
+	fields := []field{{"engine", true, nil}, {"owner", false, filled(d, &s.Owner)}}
+	what := fmt.Sprintf("of a %s source", s.Engine)
+	if s.Engine == "" {
+		what = "of a source"
+	}
+	d.fields(n, what, entries, append(fields, variant(own, s.Engine)...))
+	return s
+}
+
+func (d *decoder) targetSection(name string, n ast.Node) Target {
+	t := Target{Name: name}
+	entries, ok := d.entries(n)
+	if !ok {
+		return t
+	}
+	for _, e := range entries {
+		if e.key == "type" {
+			oneOf(d, &t.Type, Local, S3, SFTP)(e.value)
+		}
+	}
+	if t.Type == SFTP {
+		t.Port = 22
+	}
+	own := map[TargetType][]field{
+		Local: {{"path", true, filled(d, &t.Path)}},
+		S3: {
+			{"endpoint", false, address(d, &t.Endpoint)}, {"region", false, text(d, &t.Region)},
+			{"bucket", true, filled(d, &t.Bucket)}, {"prefix", false, text(d, &t.Prefix)},
+			{"object_lock", false, d.objectLock(&t.ObjectLock)},
+		},
+		SFTP: {
+			{"host", true, filled(d, &t.Host)}, {"port", false, d.whole(&t.Port, 1, 65535)}, {"user", false, filled(d, &t.User)},
+			{"key_file", false, filled(d, &t.KeyFile)}, {"known_hosts", false, filled(d, &t.KnownHosts)},
+			{"path", true, filled(d, &t.Path)},
+		},
+	}
+	fields := []field{{"type", true, nil}, {"media", false, filled(d, &t.Media)}, {"offsite", false, d.flag(&t.Offsite)}}
+	what := fmt.Sprintf("of %s target", map[TargetType]string{"": "a", Local: "a local", S3: "an s3", SFTP: "an sftp"}[t.Type])
+	d.fields(n, what, entries, append(fields, variant(own, t.Type)...))
+	return t
+}
+
+// variant is the fields that kind adds. Where the kind is missing or wrong, which is a problem already, every kind's
+// fields are known and none is required, so that nothing is reported that may be right.
+func variant[K ~string](own map[K][]field, kind K) []field {
+	if fields, ok := own[kind]; ok {
+		return fields
+	}
+	var all []field
+	for _, fields := range own {
+		for _, f := range fields {
+			f.required = false
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func (d *decoder) objectLock(dst *ObjectLock) func(ast.Node) {
+	return func(n ast.Node) {
+		d.section(n, "of object_lock",
+			field{"mode", true, oneOf(d, &dst.Mode, "governance", "compliance")},
+			field{"for", true, d.duration(&dst.For)})
+	}
+}
+
+// notify decodes a list of mappings with one key each.
+func (d *decoder) notify(dst *[]Notify) func(ast.Node) {
+	return func(n ast.Node) {
+		for _, v := range d.list(n, "a list") {
+			entries, ok := d.entries(v)
+			if !ok {
+				continue
+			}
+			if len(entries) != 1 {
+				d.problem(start(v), "not one key", "write a line for each place to notify: - webhook: URL")
+				continue
+			}
+			one := Notify{Kind: entries[0].key}
+			d.fields(v, "of notify", entries, []field{
+				{"webhook", false, address(d, &one.URL)}, {"smtp", false, filled(d, &one.URL)},
+				{"dingtalk", false, address(d, &one.URL)}, {"wecom", false, address(d, &one.URL)},
+			})
+			*dst = append(*dst, one)
+		}
+	}
+}

@@ -1,0 +1,224 @@
+// Package verify finds out whether copies can be relied upon: Check reads a copy and compares it with what its signed
+// journal says. Restore drills will live here too.
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/journal"
+	"lifeboat/repository"
+	"lifeboat/restore"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// Job is one check.
+type Job struct {
+	Reader   *repository.Reader
+	Source   string  // only this source's trees and contents; empty for all
+	Share    float64 // of the packs to read, 0 to 1
+	Contents bool    // the Reader was unlocked with an identity
+	Failed   error   // why the Reader could not be unlocked, if that is damage
+	Started  func(total int64)
+	Progress func(bytes int64)
+}
+
+// Damage is one thing that is not as the journal says.
+type Damage struct {
+	What    string   `json:"what"` // object or file
+	Why     string   `json:"why"`
+	Affects []string `json:"affects,omitempty"` // snapshots
+}
+
+// Report is what a check found.
+type Report struct {
+	Records   uint64   `json:"records"`
+	Objects   int      `json:"objects"`
+	BytesRead int64    `json:"bytes_read"`
+	Snapshots int      `json:"snapshots"` // whose trees were read
+	Depth     string   `json:"depth"`
+	Damage    []Damage `json:"damage"`
+	objects   []string
+}
+
+// DamagedObjects names the objects that are missing or damaged.
+func (r *Report) DamagedObjects() []string { return append([]string{}, r.objects...) }
+
+// Check compares a copy with its journal. Damage is in the report; an error means that the check itself could not go on.
+func Check(ctx context.Context, job Job) (*Report, error) {
+	c := &checker{Job: job, report: &Report{Records: job.Reader.Chain.Len(), Damage: []Damage{}, Depth: "journal and hashes"}}
+	if job.Reader.Broken != nil {
+		c.damage("journal", job.Reader.Broken.Error(), nil)
+	}
+	if job.Failed != nil {
+		c.damage("index", job.Failed.Error(), nil)
+	}
+	if err := c.objects(ctx); err != nil {
+		return nil, err
+	}
+	if job.Reader.Frames != nil {
+		if err := c.snapshots(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.report, nil
+}
+
+type checker struct {
+	Job
+	report *Report
+	mu     sync.Mutex
+	bad    map[string]bool // objects
+}
+
+func (c *checker) damage(what, why string, affects []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Damage = append(c.report.Damage, Damage{what, why, affects})
+}
+
+// objects reads everything that the journal names and that was not deleted on purpose.
+func (c *checker) objects(ctx context.Context) error {
+	there := map[string]int64{}
+	for info, err := range c.Reader.Target.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("list the copy: %w", err)
+		}
+		there[info.Name] = info.Size
+	}
+	var read []target.Object
+	var total int64
+	for _, o := range c.Reader.Objects() {
+		c.report.Objects++
+		size, ok := there[o.Name]
+		switch {
+		case !ok:
+			c.damagedObject(o.Name, "missing")
+		case size != o.Size:
+			c.damagedObject(o.Name, fmt.Sprintf("has %d bytes, not %d", size, o.Size))
+		case c.Share == 1 || rand.Float64() < c.Share:
+			read = append(read, o)
+			total += o.Size
+		}
+	}
+	if c.Started != nil {
+		c.Started(total)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, o := range read {
+		g.Go(func() error { return c.hash(ctx, o) })
+	}
+	return g.Wait()
+}
+
+func (c *checker) damagedObject(name, why string) {
+	c.damage(name, why, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bad == nil {
+		c.bad = map[string]bool{}
+	}
+	c.bad[name] = true
+	c.report.objects = append(c.report.objects, name)
+}
+
+func (c *checker) hash(ctx context.Context, o target.Object) error {
+	want, ok := chunkstore.Digest(o.Name)
+	if !ok {
+		return nil
+	}
+	r, err := c.Reader.Target.Get(ctx, o.Name, 0, -1)
+	if err == nil {
+		sum := sha256.New()
+		var n int64
+		n, err = io.Copy(sum, io.LimitReader(r, o.Size+1))
+		err = errors.Join(err, r.Close())
+		c.mu.Lock()
+		c.report.BytesRead += n
+		c.mu.Unlock()
+		if c.Progress != nil {
+			c.Progress(n)
+		}
+		if err == nil && hex.EncodeToString(sum.Sum(nil)) != want {
+			c.damagedObject(o.Name, "its SHA-256 is not its name")
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		c.damagedObject(o.Name, err.Error())
+	}
+	return nil
+}
+
+// snapshots reads the tree of every snapshot, and with an identity every chunk.
+func (c *checker) snapshots(ctx context.Context) error {
+	c.report.Depth = "journal, hashes and trees"
+	opaque := ""
+	if c.Source != "" {
+		opaque = c.Reader.IDs.NewHasher().Source(c.Source)
+	}
+	var trees []*snapshot.Tree
+	var labels []string
+	for _, e := range c.Reader.Chain.Snapshots() {
+		if opaque != "" && e.Snapshot.Source != opaque {
+			continue
+		}
+		label := restore.FormatID(e.Seq)
+		tree, err := c.tree(ctx, e)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			c.damage("tree of "+label, err.Error(), []string{label})
+			continue
+		}
+		c.report.Snapshots++
+		trees, labels = append(trees, tree), append(labels, label)
+	}
+	if !c.Contents {
+		return nil
+	}
+	c.report.Depth = "journal, hashes, trees and contents"
+	return restore.Verify(ctx, trees, labels, c.Reader.Frames, c.Reader.IDs, c.Share, c.Progress, func(what string, affects []string, err error) {
+		c.damage(what, err.Error(), affects)
+	})
+}
+
+// tree walks a whole tree and makes sure that the index knows every frame of it and that its pack is not damaged.
+func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, error) {
+	tree, err := c.Reader.Tree(ctx, e.Snapshot.Root)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := restore.DryRun(ctx, tree, c.Reader.Frames, c.Reader.Target)
+	if err != nil {
+		return nil, err
+	}
+	var lost []string
+	for _, p := range plan.PackNames {
+		if c.bad[p] {
+			lost = append(lost, p)
+		}
+	}
+	slices.Sort(lost)
+	if len(lost) > 0 {
+		return nil, fmt.Errorf("it needs %v: %w", lost, crypto.ErrDamaged)
+	}
+	return tree, nil
+}
