@@ -189,7 +189,7 @@ type packer struct {
 	// failed is the first error of a put: the run ends at the next frame instead of compressing for nothing.
 	failed atomic.Pointer[error]
 	slot   chan []byte // bodies to fill; how many there are bounds the memory
-	once sync.Once
+	once   sync.Once
 }
 
 type openPack struct {

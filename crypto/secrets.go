@@ -137,6 +137,7 @@ type HostKeys struct {
 	Sealed []age.Recipient // of sealed frames
 	Host   []age.Recipient // of host frames
 	Index  age.Identity    // opens host frames
+	Root   string          // verifier key of the root
 }
 
 // Keys parses the secrets; an error means that the file was damaged.
@@ -156,7 +157,7 @@ func (h *HostSecrets) Keys() (*HostKeys, error) {
 	if !h.Polynomial.Irreducible() {
 		return nil, fmt.Errorf("read host secrets: polynomial: %w", ErrDamaged)
 	}
-	return &HostKeys{IDs: ids, Sealed: []age.Recipient{epoch}, Host: []age.Recipient{epoch, index.Recipient()}, Index: index}, nil
+	return &HostKeys{IDs: ids, Sealed: []age.Recipient{epoch}, Host: []age.Recipient{epoch, index.Recipient()}, Index: index, Root: h.RootKey}, nil
 }
 
 // Open parses the epoch's identity and ID key.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"lifeboat/crypto"
+	"lifeboat/target"
 )
 
 // bundleSize is how many records a bundle repeats.
@@ -115,4 +117,27 @@ func cut(b []byte, format string, values ...any) (body, rest []byte, err error) 
 		return nil, nil, fmt.Errorf("bundle: header %q: %w", line, ErrBroken)
 	}
 	return rest[:n], rest[n:], nil
+}
+
+// CheckBundles verifies the bundles of a copy against the chain and calls damaged for each that is missing or wrong.
+func (c *Chain) CheckBundles(ctx context.Context, t target.Target, damaged func(name string, err error)) error {
+	for last := uint64(bundleSize); last < c.Len(); last += bundleSize {
+		raw, err := target.Read(ctx, t, bundleName(last), maxBundle)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			var upTo Chain
+			for _, e := range c.entries[:last-bundleSize] {
+				if err = upTo.Append(e.Raw); err != nil {
+					return err
+				}
+			}
+			err = upTo.appendBundle(raw)
+		}
+		if err != nil {
+			damaged(bundleName(last), err)
+		}
+	}
+	return nil
 }

@@ -21,6 +21,27 @@ const prefix = "journal/writer/"
 // it, or one does not verify, the error wraps ErrBroken and c holds what could be verified.
 func Extend(ctx context.Context, t target.Target, c *Chain) error {
 	for {
+		if err := extend(ctx, t, c); err != nil {
+			return err
+		}
+		last, _, err := newest(ctx, t)
+		if err != nil || last <= c.Len() {
+			return err
+		}
+		// Either a writer committed meanwhile, or there is a hole.
+		missing := c.Len() + 1
+		if err := extend(ctx, t, c); err != nil {
+			return err
+		}
+		if c.Len() < missing {
+			return fmt.Errorf("record %d is missing, but %d stands: %w", missing, last, ErrBroken)
+		}
+	}
+}
+
+// extend appends up to the first absent record.
+func extend(ctx context.Context, t target.Target, c *Chain) error {
+	for {
 		if done, err := extendByBundle(ctx, t, c); err != nil {
 			return err
 		} else if done {
@@ -28,7 +49,7 @@ func Extend(ctx context.Context, t target.Target, c *Chain) error {
 		}
 		raw, err := target.Read(ctx, t, Name(c.Len()+1), maxRecord)
 		if errors.Is(err, fs.ErrNotExist) {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
@@ -37,14 +58,6 @@ func Extend(ctx context.Context, t target.Target, c *Chain) error {
 			return err
 		}
 	}
-	last, _, err := newest(ctx, t)
-	if err != nil {
-		return err
-	}
-	if last > c.Len() {
-		return fmt.Errorf("record %d is missing, but %d stands: %w", c.Len()+1, last, ErrBroken)
-	}
-	return nil
 }
 
 // extendByBundle takes 256 records at once where their bundle stands. A damaged bundle is no loss: the records stand too.

@@ -214,6 +214,11 @@ func (h *Host) due() (b journal.PacksBody) {
 	return b
 }
 
+// cleaner is a target that keeps unfinished objects aside, and removes those that were begun before a time.
+type cleaner interface {
+	Clean(ctx context.Context, olderThan time.Time) error
+}
+
 // clean deletes on one copy what was swept, and what no record names.
 func (h *Host) clean(ctx context.Context, c *Copy, sum *Collected) error {
 	if c.Position != h.Chain().Len() {
@@ -223,6 +228,11 @@ func (h *Host) clean(ctx context.Context, c *Copy, sum *Collected) error {
 	for _, e := range h.Chain().Entries() {
 		for _, o := range e.Objects {
 			named[o.Name] = true
+		}
+	}
+	if t, ok := c.Target.(cleaner); ok {
+		if err := t.Clean(ctx, h.Now()); err != nil {
+			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
 	}
 	gone := swept(h.Chain())

@@ -301,6 +301,9 @@ func HostKeys(dir string) (*crypto.HostKeys, error) {
 
 // UnlockHost opens what the backup host can open: trees, but no content.
 func (r *Reader) UnlockHost(ctx context.Context, keys *crypto.HostKeys) error {
+	if keys.Root != r.Chain.RootKey() {
+		return fmt.Errorf("%w: its root key is not the one that this host knows: the copy is of another repository, or forged", ErrNoRepository)
+	}
 	return r.unlock(ctx, keys.IDs, keys.Index)
 }
 

@@ -113,7 +113,11 @@ func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
 		what  string
 		value any
 	}{{"root-1", root}, {"host-1", host}, {"epoch-1.1", epoch}} {
-		objects, err := storeKey(ctx, first.Target, k.what, k.value, recipients)
+		secret, err := json.Marshal(k.value)
+		if err != nil {
+			return fmt.Errorf("encode %s key: %w", k.what, err)
+		}
+		objects, err := storeKey(ctx, first.Target, k.what, secret, recipients)
 		if err != nil {
 			return err
 		}
@@ -166,12 +170,8 @@ func empty(ctx context.Context, c *Copy) error {
 }
 
 // storeKey seals a secret to the recipients and stores it, once per class.
-func storeKey(ctx context.Context, t target.Target, name string, value any, recipients []crypto.Recipient) ([]target.Object, error) {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s key: %w", name, err)
-	}
-	sealed, err := crypto.SealTo(recipients, b)
+func storeKey(ctx context.Context, t target.Target, name string, secret []byte, recipients []crypto.Recipient) ([]target.Object, error) {
+	sealed, err := crypto.SealTo(recipients, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -335,8 +335,11 @@ func (h *Host) takeOver(ctx context.Context, r *Reader, root *crypto.RootSecret,
 	if err != nil {
 		return err
 	}
-	// Generations of host keys are numbered by the record that adds them.
-	objects, err := storeKey(ctx, r.Target, fmt.Sprintf("host-%d", next), h.secrets, recipients)
+	secret, err := json.Marshal(h.secrets)
+	if err != nil {
+		return fmt.Errorf("encode host key: %w", err)
+	}
+	objects, err := storeKey(ctx, r.Target, fmt.Sprintf("host-%d", next), secret, recipients)
 	if err != nil {
 		return err
 	}

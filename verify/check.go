@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -99,6 +100,9 @@ func (c *checker) objects(ctx context.Context) error {
 		}
 		there[info.Name] = info.Size
 	}
+	if err := c.journal(ctx, there); err != nil {
+		return err
+	}
 	var read []target.Object
 	var total int64
 	for _, o := range c.Reader.Objects() {
@@ -123,6 +127,27 @@ func (c *checker) objects(ctx context.Context) error {
 		g.Go(func() error { return c.hash(ctx, o) })
 	}
 	return g.Wait()
+}
+
+// journal compares the records that stand with the chain that was verified, and verifies the bundles: a reader takes one
+// in place of the other, but a copy must have both.
+func (c *checker) journal(ctx context.Context, there map[string]int64) error {
+	for _, e := range c.Reader.Chain.Entries() {
+		name := journal.Name(e.Seq)
+		if _, ok := there[name]; !ok {
+			c.damagedObject(name, "missing")
+			continue
+		}
+		raw, err := target.Read(ctx, c.Reader.Target, name, int64(len(e.Raw)))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || !bytes.Equal(raw, e.Raw) {
+			c.damagedObject(name, "it is not the record that the chain has")
+		}
+		c.report.BytesRead += int64(len(raw))
+	}
+	return c.Reader.Chain.CheckBundles(ctx, c.Reader.Target, func(name string, err error) { c.damagedObject(name, err.Error()) })
 }
 
 func (c *checker) damagedObject(name, why string) {

@@ -62,7 +62,7 @@ func (a *app) restore() *cobra.Command {
 			}
 			begin := a.now()
 			job := restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs}
-			if row.Plan, err = a.run(c.Context(), job, to, tree.Root.Size); err != nil {
+			if row.Plan, err = a.bring(c.Context(), job, to, tree.Root.Size); err != nil {
 				return err
 			}
 			row.Duration = a.now().Sub(begin).Milliseconds()
@@ -107,7 +107,7 @@ func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p
 	return repository.Snapshot{}, errors.New("the chosen snapshot is gone")
 }
 
-func (a *app) run(ctx context.Context, job restore.Job, to string, size int64) (plan restore.Plan, err error) {
+func (a *app) bring(ctx context.Context, job restore.Job, to string, size int64) (plan restore.Plan, err error) {
 	d, err := restore.NewDirectory(to, size)
 	if err != nil {
 		return plan, err

@@ -55,8 +55,7 @@ func (e verdictError) Unwrap() error { return e.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run executes one command and returns its exit code.
-func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	a := &app{in: in, out: out, err: errw, now: clock.System}
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -64,10 +63,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 		return exitDone
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(errw, "lifeboat: interrupted; what was committed stands, and it is safe to repeat the command")
+		fmt.Fprintln(a.err, "lifeboat: interrupted; what was committed stands, and it is safe to repeat the command")
 		return exitInterrupted
 	}
-	fmt.Fprintf(errw, "lifeboat: %s\n", message(err))
+	fmt.Fprintf(a.err, "lifeboat: %s\n", message(err))
 	return exitCode(err)
 }
 

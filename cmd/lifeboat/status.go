@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/repository"
-	"lifeboat/restore"
 )
 
 // sourceStatus is one source in JSON.
@@ -141,33 +140,4 @@ func (a *app) reported(r statusReport) error {
 		return verdictError{errors.New("not everything is as it should be: see above")}
 	}
 	return nil
-}
-
-func (a *app) keys() *cobra.Command {
-	c := &cobra.Command{Use: "keys", Short: "Epochs, and who can open them", Args: cobra.NoArgs}
-	var x access
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List the key files of the repository",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, r, err := a.reader(c.Context(), x)
-			if err != nil {
-				return err
-			}
-			rows := r.KeyFiles()
-			if a.json {
-				return a.printJSON(rows)
-			}
-			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "KEY\tCLASS\tADDED\tRECORD\tOBJECT")
-			for _, k := range rows {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.What, k.Class, k.Added.Format(time.RFC3339), restore.FormatID(k.Record)[1:], k.Object)
-			}
-			return w.Flush()
-		},
-	}
-	x.flags(list)
-	c.AddCommand(a.jsonFlag(list))
-	return c
 }
