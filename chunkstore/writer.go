@@ -198,8 +198,8 @@ type openPack struct {
 	sum  hash.Hash
 }
 
-// bodies is how many packs are in memory: one open per class, and two on their way.
-const bodies = int(classes) + 2
+// bodies is how many packs are in memory: one open per class, and one on its way.
+const bodies = int(classes) + 1
 
 func (p *packer) add(class Class, id crypto.ID, sealed []byte) error {
 	p.once.Do(func() {
@@ -216,7 +216,11 @@ func (p *packer) add(class Class, id crypto.ID, sealed []byte) error {
 	defer p.mu.Unlock()
 	o := p.open[class]
 	if o == nil {
-		o = &openPack{body: append((<-p.slot)[:0], packMagic...), sum: sha256.New()}
+		body := <-p.slot
+		if body == nil {
+			body = make([]byte, 0, packTarget+2*frameTarget) // enough for the last frame, so that it never grows
+		}
+		o = &openPack{body: append(body[:0], packMagic...), sum: sha256.New()}
 		o.sum.Write(o.body)
 		p.open[class] = o
 	}

@@ -46,27 +46,24 @@ func (id *ID) UnmarshalText(b []byte) error {
 // ParseID reads the form of String.
 func ParseID(s string) (id ID, err error) { return id, id.UnmarshalText([]byte(s)) }
 
-// IDKey is the secret from which the keys of all IDs of one repository are derived.
+// IDKey is the secret behind all IDs of one repository: a key per kind.
 type IDKey struct {
-	secret     [32]byte
-	repository ID
+	page, pages, stream, tree, source [sha256.Size]byte
 }
 
-// NewIDKey binds a 32-byte secret to a repository.
-func NewIDKey(secret []byte, repository ID) (IDKey, error) {
-	k := IDKey{repository: repository}
-	if copy(k.secret[:], secret) != len(k.secret) || len(secret) != len(k.secret) {
+// NewIDKey derives the keys of a repository from its 32-byte secret.
+func NewIDKey(secret []byte, repository ID) (k IDKey, err error) {
+	if len(secret) != 32 {
 		return k, errors.New("the ID key is not 32 bytes long")
 	}
-	return k, nil
-}
-
-func (k IDKey) mac(kind string) hash.Hash {
-	sub, err := hkdf.Key(sha256.New, k.secret[:], k.repository[:], "lifeboat/1 "+kind, sha256.Size)
-	if err != nil {
-		panic(err) // only for a length beyond 255 hashes
+	for kind, key := range map[string]*[sha256.Size]byte{"page": &k.page, "pages": &k.pages, "stream": &k.stream, "tree": &k.tree, "source": &k.source} {
+		b, err := hkdf.Key(sha256.New, secret, repository[:], "lifeboat/1 "+kind, len(key))
+		if err != nil {
+			return k, fmt.Errorf("derive the %s key: %w", kind, err)
+		}
+		copy(key[:], b)
 	}
-	return hmac.New(sha256.New, sub)
+	return k, nil
 }
 
 // Hasher computes IDs. It is not safe for concurrent use: each goroutine has its own.
@@ -76,9 +73,10 @@ type Hasher struct {
 	sum                               []byte
 }
 
-// NewHasher derives the keys of all kinds.
+// NewHasher makes a Hasher with the keys of k.
 func (k IDKey) NewHasher() *Hasher {
-	return &Hasher{page: k.mac("page"), pages: k.mac("pages"), stream: k.mac("stream"), tree: k.mac("tree"), source: k.mac("source")}
+	mac := func(key [sha256.Size]byte) hash.Hash { return hmac.New(sha256.New, key[:]) }
+	return &Hasher{page: mac(k.page), pages: mac(k.pages), stream: mac(k.stream), tree: mac(k.tree), source: mac(k.source)}
 }
 
 func (h *Hasher) one(mac hash.Hash, b []byte) (id ID) {

@@ -34,12 +34,14 @@ type Recipient struct {
 func ParseRecipient(s string) (Recipient, error) {
 	s = strings.TrimSpace(s)
 	switch {
-	case strings.HasPrefix(s, "AGE-SECRET-KEY-") || strings.HasPrefix(s, "AGE-PLUGIN-"):
+	case holdsIdentity(s):
 		return Recipient{}, errors.New("parse recipient: this is an identity, a secret: configure its recipient (age1...) and keep the identity offline")
+	case !strings.HasPrefix(s, "age1"):
+		return Recipient{}, errors.New("parse recipient: it does not begin with age1 (expected age1pq1... or age1..., as keygen prints it)")
 	case strings.HasPrefix(s, "age1pq1"):
 		r, err := age.ParseHybridRecipient(s)
 		return Recipient{r, s, PQ}, wrapRecipient(s, err)
-	case strings.Count(s, "1") > 1 && strings.HasPrefix(s, "age1"):
+	case strings.Count(s, "1") > 1:
 		if r, err := age.ParseX25519Recipient(s); err == nil {
 			return Recipient{r, s, Classic}, nil
 		}
@@ -49,6 +51,12 @@ func ParseRecipient(s string) (Recipient, error) {
 		r, err := age.ParseX25519Recipient(s)
 		return Recipient{r, s, Classic}, wrapRecipient(s, err)
 	}
+}
+
+// holdsIdentity reports whether an identity stands in s, however it is written: such a text is never repeated in an error.
+func holdsIdentity(s string) bool {
+	s = strings.ToUpper(s)
+	return strings.Contains(s, "SECRET-KEY-") || strings.Contains(s, "AGE-PLUGIN-")
 }
 
 func wrapRecipient(s string, err error) error {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 
 	"filippo.io/age"
 	"github.com/restic/chunker"
@@ -49,15 +48,6 @@ type EpochSecret struct {
 	Identity   string `json:"identity"`
 	IDKey      []byte `json:"id_key"`
 }
-
-// LogValue keeps the secret out of logs.
-func (RootSecret) LogValue() slog.Value { return slog.StringValue("(root secret)") }
-
-// LogValue keeps the secrets out of logs.
-func (HostSecrets) LogValue() slog.Value { return slog.StringValue("(host secrets)") }
-
-// LogValue keeps the secret out of logs.
-func (EpochSecret) LogValue() slog.Value { return slog.StringValue("(epoch secret)") }
 
 // Generate makes the secrets of a new repository: its root, its host's secrets and its first epoch.
 func Generate() (RootSecret, HostSecrets, EpochSecret, error) {

@@ -29,9 +29,6 @@ func KeyName(repository ID, role Role) string {
 
 // NewSigner makes the note signer of a role from an Ed25519 seed (32 bytes).
 func NewSigner(repository ID, role Role, seed []byte) (note.Signer, error) {
-	if len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("%s key: seed of %d bytes, not %d", role, len(seed), ed25519.SeedSize)
-	}
 	name := KeyName(repository, role)
 	vkey, err := VerifierKey(repository, role, seed)
 	if err != nil {
@@ -48,6 +45,9 @@ func NewSigner(repository ID, role Role, seed []byte) (note.Signer, error) {
 
 // VerifierKey is the public half of a role's key, in the text form of signed notes.
 func VerifierKey(repository ID, role Role, seed []byte) (string, error) {
+	if len(seed) != ed25519.SeedSize {
+		return "", fmt.Errorf("%s key: seed of %d bytes, not %d", role, len(seed), ed25519.SeedSize)
+	}
 	pub, ok := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 	if !ok {
 		return "", errors.New("no public key")

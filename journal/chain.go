@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,13 +96,12 @@ func (c *Chain) parse(raw []byte, r *Record) error {
 	if len(raw) > maxRecord {
 		return errors.New("too long")
 	}
-	n, err := note.Open(raw, note.VerifierList())
+	_, err := note.Open(raw, note.VerifierList())
 	var unverified *note.UnverifiedNoteError
-	if err == nil || !errors.As(err, &unverified) {
+	if !errors.As(err, &unverified) {
 		return fmt.Errorf("not a signed note: %w", err)
 	}
-	n = unverified.Note
-	if err := json.Unmarshal([]byte(n.Text), r); err != nil {
+	if err := json.Unmarshal([]byte(unverified.Note.Text), r); err != nil {
 		return fmt.Errorf("not a record: %w", err)
 	}
 	if r.Format != 1 {
@@ -136,10 +136,31 @@ func (c *Chain) admit(raw []byte, r *Record) error {
 	if r.Time.Before(c.Time()) && r.Type != Clock {
 		return errors.New("its time goes back")
 	}
-	if _, err := note.Open(raw, note.VerifierList(c.writer)); err != nil {
+	n, err := note.Open(raw, note.VerifierList(c.writer))
+	if err != nil {
 		return fmt.Errorf("verify signature: %w", err)
 	}
+	if err := canonical(raw, n); err != nil {
+		return err
+	}
 	return c.complete(r)
+}
+
+// canonical refuses what a signature does not cover: other signatures, and other spellings of the same one. Otherwise
+// anyone could give the newest record other bytes that verify.
+func canonical(raw []byte, n *note.Note) error {
+	if len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
+		return errors.New("it does not have exactly one signature")
+	}
+	s := n.Sigs[0]
+	sig, err := base64.StdEncoding.DecodeString(s.Base64)
+	if err != nil {
+		return fmt.Errorf("verify signature: %w", err)
+	}
+	if want := n.Text + "\n— " + s.Name + " " + base64.StdEncoding.EncodeToString(sig) + "\n"; string(raw) != want {
+		return errors.New("its signature is not in canonical form")
+	}
+	return nil
 }
 
 func (c *Chain) found(r *Record) error {

@@ -85,8 +85,8 @@ func newest(ctx context.Context, t target.Target) (last, count uint64, err error
 			return 0, 0, fmt.Errorf("list the journal: %w", err)
 		}
 		seq, err := strconv.ParseUint(strings.TrimPrefix(info.Name, prefix), 10, 64)
-		if err != nil {
-			continue // a bundle
+		if err != nil || info.Name != Name(seq) {
+			continue // a bundle, or nothing of ours
 		}
 		last = max(last, seq)
 		count++

@@ -63,8 +63,12 @@ func NewWriter(dir string, repository crypto.ID, signer note.Signer, chain *Chai
 func (w *Writer) Chain() *Chain { return w.chain }
 
 // Commit completes r (number, chain, time, author), signs it and stores it on t, where everything that r names must
-// stand already. When Commit returns nil, r is durable there and the state directory knows it.
+// stand already. When Commit returns nil, r is durable there and the state directory knows it. A record whose Commit failed
+// may stand on t: it is finished first, so that no other record takes its number.
 func (w *Writer) Commit(ctx context.Context, t target.Target, r Record) (Entry, error) {
+	if err := w.Recover(ctx, []target.Target{t}); err != nil {
+		return Entry{}, err
+	}
 	w.complete(&r)
 	raw, err := sign(&r, w.signer)
 	if err != nil {

@@ -66,7 +66,11 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	if err := h.Replicate(ctx); err != nil {
 		return d, err
 	}
-	return d, h.cleanMaps()
+	done, err := h.sweep(ctx, first)
+	if done {
+		err = h.cleanAll(ctx, &Collected{})
+	}
+	return d, errors.Join(err, h.cleanMaps())
 }
 
 // syncChunks brings the catalog up to the journal; one that is damaged is made anew.
@@ -281,6 +285,12 @@ func (h *Host) Damaged(name string) map[string]bool {
 // SetDamaged records what a check found: the next backup stores the lost content again.
 func SetDamaged(stateDir, name string, objects []string) error {
 	dir := filepath.Join(stateDir, damagedDir)
+	if len(objects) == 0 {
+		if err := os.Remove(filepath.Join(dir, name+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

@@ -91,22 +91,32 @@ func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
 	if err := h.Replicate(ctx); err != nil {
 		return c, err
 	}
-	due := h.due()
-	if len(due.Packs)+len(due.Indexes) > 0 {
-		if _, err := h.commit(ctx, first, journal.Record{Type: journal.Sweep, Sweep: &due}); err != nil {
-			return c, err
-		}
-		if err := h.Replicate(ctx); err != nil {
-			return c, err
-		}
+	if _, err := h.sweep(ctx, first); err != nil {
+		return c, err
 	}
+	return c, h.cleanAll(ctx, &c)
+}
+
+// sweep records what was condemned a grace ago; deleting it is left to cleanAll.
+func (h *Host) sweep(ctx context.Context, first *Copy) (bool, error) {
+	due := h.due()
+	if len(due.Packs)+len(due.Indexes) == 0 {
+		return false, nil
+	}
+	if _, err := h.commit(ctx, first, journal.Record{Type: journal.Sweep, Sweep: &due}); err != nil {
+		return false, err
+	}
+	return true, h.Replicate(ctx)
+}
+
+func (h *Host) cleanAll(ctx context.Context, c *Collected) error {
 	var errs []error
 	for _, copied := range h.Copies {
 		if copied.Err == nil {
-			errs = append(errs, h.clean(ctx, copied, &c))
+			errs = append(errs, h.clean(ctx, copied, c))
 		}
 	}
-	return c, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // condemn writes the record that takes unused packs out of the index.

@@ -42,6 +42,8 @@ type Copy struct {
 	// Position is how many records stand there; Err why that is unknown.
 	Position uint64
 	Err      error
+	// Emptied is set where the marker stood and none of the records that had been stored there.
+	Emptied bool
 }
 
 // Config is what a host needs to know.
@@ -181,7 +183,7 @@ func (h *Host) chain(ctx context.Context) (*journal.Chain, error) {
 		return nil, notInitialised(h.StateDir)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("state directory %s: %w: bring it back with `lifeboat init --take-over --identity FILE`", h.StateDir, err)
 	}
 	cat := catalog.New(filepath.Join(h.StateDir, catalogFile), h.keys.IDs)
 	if raws, err := cat.Records(); err == nil {
@@ -242,9 +244,10 @@ func (h *Host) look(ctx context.Context) error {
 		case err != nil:
 			c.Err = err
 		case m.Repository != h.secrets.Repository:
-			c.Err = fmt.Errorf("%w: it belongs to repository %s, not to %s", ErrNoRepository, m.Repository, h.secrets.Repository)
+			c.Err = foreignMarker(m, h.secrets.Repository)
 		default:
 			c.Position, c.Err = journal.Position(ctx, c.Target, h.writer.Chain())
+			c.Emptied = c.Err == nil && c.Position == 0
 		}
 		if errors.Is(c.Err, journal.ErrForeign) {
 			return fmt.Errorf("target %s: %w: another host writes to this repository, or this state directory is a copy or older than it: stop the other host; `lifeboat init --take-over --identity FILE` makes this host the writer", c.Name, c.Err)

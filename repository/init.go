@@ -18,6 +18,7 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
+	"lifeboat/restore"
 	"lifeboat/target"
 )
 
@@ -130,6 +131,9 @@ func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
 // prepare gives every target the marker and what it lacks.
 func (h *Host) prepare(ctx context.Context) error {
 	for _, c := range h.Copies {
+		if m, err := readMarker(ctx, c.Target); err == nil && m.Repository != h.secrets.Repository {
+			return fmt.Errorf("target %s: %w", c.Name, foreignMarker(m, h.secrets.Repository))
+		}
 		n, err := journal.Position(ctx, c.Target, h.Chain())
 		if err != nil {
 			return fmt.Errorf("target %s: %w", c.Name, err)
@@ -145,7 +149,7 @@ func (h *Host) prepare(ctx context.Context) error {
 		}
 		if err := target.Store(ctx, c.Target, markerName, append(b, '\n')); err != nil {
 			if errors.Is(err, target.ErrConflict) {
-				err = fmt.Errorf("it holds another repository: %w", err)
+				err = fmt.Errorf("%w: %s is damaged or something else's: if everything else is in its place, delete it and repeat", ErrNoRepository, markerName)
 			}
 			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
@@ -155,15 +159,15 @@ func (h *Host) prepare(ctx context.Context) error {
 
 // empty refuses a target that holds anything but what a dead init left.
 func empty(ctx context.Context, c *Copy) error {
+	if _, err := readMarker(ctx, c.Target); err == nil {
+		return fmt.Errorf("%w: target %s holds a repository already: `lifeboat init --take-over --identity FILE` adopts it; or choose another place", restore.ErrRefused, c.Name)
+	}
 	for info, err := range c.Target.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
-		switch {
-		case info.Name == markerName:
-			return fmt.Errorf("target %s holds a repository already: `lifeboat init --take-over --identity FILE` adopts it; or choose another place: %w", c.Name, fs.ErrExist)
-		case !strings.HasPrefix(info.Name, "keys/"):
-			return fmt.Errorf("target %s is not empty (%s is there): choose an empty place: %w", c.Name, info.Name, fs.ErrExist)
+		if !strings.HasPrefix(info.Name, "keys/") && !strings.HasPrefix(info.Name, probePrefix) {
+			return fmt.Errorf("%w: target %s is not empty (%s is there): choose an empty place", restore.ErrRefused, c.Name, info.Name)
 		}
 	}
 	return nil
@@ -201,11 +205,14 @@ func certify(root crypto.RootSecret, signingSeed []byte, from uint64) (string, e
 	return crypto.SignCertificate(signer, crypto.Certificate{Repository: root.Repository, Role: crypto.Writer, Key: key, From: from})
 }
 
+// probePrefix begins the names of what probe writes.
+const probePrefix = "probe-"
+
 // probe makes sure that a target keeps its contract where it matters most: nothing is ever replaced.
 func probe(ctx context.Context, t target.Target) (err error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
-	name := "probe-" + hex.EncodeToString(random[:])
+	name := probePrefix + hex.EncodeToString(random[:])
 	put := func(s string) error {
 		return t.Put(ctx, name, io.NewSectionReader(strings.NewReader(s), 0, int64(len(s))))
 	}

@@ -48,6 +48,10 @@ func readMarker(ctx context.Context, t target.Target) (m marker, err error) {
 	return m, nil
 }
 
+func foreignMarker(m marker, want crypto.ID) error {
+	return fmt.Errorf("%w: it belongs to repository %s, not to %s", ErrNoRepository, m.Repository, want)
+}
+
 // Reader reads one copy of a repository.
 type Reader struct {
 	Target target.Target

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,12 +16,12 @@ import (
 // Verify opens every chunk of the given trees and compares it with its ID, without restoring anything: each frame is read
 // once, however many trees share it. Where share is below 1 only that part of the frames is read. found is called for each
 // damaged frame with one file that needs it and the labels of the trees that do.
-func Verify(ctx context.Context, trees []*snapshot.Tree, labels []string, frames *chunkstore.Reader, ids crypto.IDKey, share float64, progress func(int64), found func(what string, affects []string, err error)) error {
+func Verify(ctx context.Context, trees []*snapshot.Tree, labels []string, frames *chunkstore.Reader, ids crypto.IDKey, share float64, progress func(int64), found func(what string, affects []string, err error)) (err error) {
 	dir, err := os.MkdirTemp("", "lifeboat-check-*")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	v := verifier{frames: frames, hasher: ids.NewHasher(), progress: progress, found: found}
 	steps := &spill{dir: dir}
 	for i, t := range trees {

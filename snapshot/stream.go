@@ -22,8 +22,7 @@ const (
 
 // stream stores an item that is cut by its content.
 func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]ExtentsRef, int64, error) {
-	c := chunker.NewWithBoundaries(item.Body, t.job.Polynomial, minChunk, maxChunk)
-	c.SetAverageBits(averageBits)
+	c := chunker.New(item.Body, t.job.Polynomial, chunker.WithBoundaries(minChunk, maxChunk), chunker.WithAverageBits(averageBits))
 	var refs []ExtentsRef
 	var extents []Extent
 	var size, start int64

@@ -53,6 +53,8 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 		if c.Err != nil {
 			a.note("warning: target %s was missed: %v", c.Name, c.Err)
 			missed = verdictError{errors.New("the snapshot is committed, but not on every target: repair them; the next backup brings them up to date")}
+		} else if c.Emptied {
+			missed = verdictError{fmt.Errorf("target %s has lost its journal, as if somebody had emptied it: it was filled again from the other copies; find out what happened", c.Name)}
 		}
 	}
 	s := d.Snapshot

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/crypto"
+	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/verify"
 )
@@ -36,13 +37,15 @@ func (a *app) check() *cobra.Command {
 				job.Source = args[0]
 			}
 			err = a.unlock(c.Context(), x, r, false)
-			switch ids, _ := identities(x); {
+			switch {
 			case err == nil:
-				job.Contents = len(ids) > 0
-			case identityPath(x) != "" || job.Source != "":
+				job.Contents = identityPath(x) != ""
+			case errors.Is(err, crypto.ErrIdentity) && identityPath(x) == "" && job.Source == "":
+				// nothing opens it: what can be seen without a key is checked
+			case absent(err) && !errors.Is(err, crypto.ErrIdentity), errors.Is(err, crypto.ErrDamaged):
+				job.Failed = err // the keys or the index do not load: the report names it
+			default:
 				return err
-			case !errors.Is(err, crypto.ErrIdentity):
-				job.Failed = err // the index does not load: the report names it
 			}
 			p := a.progress("check " + name)
 			job.Started, job.Progress = p.start, p.add
@@ -51,17 +54,37 @@ func (a *app) check() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if cfg, cerr := a.config(); cerr == nil && x.from == "" && part == 1 {
-				if err := repository.SetDamaged(cfg.StateDir, name, report.DamagedObjects()); err != nil {
-					return err
-				}
+			if strings.Contains(x.from, "://") {
+				return a.checked(name, report)
 			}
-			return a.checked(name, report)
+			return errors.Join(a.known(name, r, report, part == 1), a.checked(name, report))
 		},
 	}
 	x.flags(c)
 	c.Flags().StringVar(&share, "read-data", "100%", "read only this `SHARE` of the packs, chosen at random, such as 5%")
 	return a.jsonFlag(c)
+}
+
+// known adds to the report what this host knows better than the copy, and keeps what a full check found for the next backup.
+// Elsewhere than on the backup host it does nothing.
+func (a *app) known(name string, r *repository.Reader, report *verify.Report, full bool) error {
+	head, err := journal.ReadHead(a.cfg.StateDir)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch n := r.Chain.Len(); {
+	case n < head.Seq:
+		report.Damage = append(report.Damage, verify.Damage{What: "journal", Why: fmt.Sprintf("it ends with record %d, and this host knows %d: the copy is behind or was cut; the next backup brings it up to date", n, head.Seq)})
+	case journal.Hash(r.Chain.Entries()[head.Seq-1].Raw) != head.Hash:
+		report.Damage = append(report.Damage, verify.Damage{What: "journal", Why: fmt.Sprintf("its record %d is not the one that this host wrote", head.Seq)})
+	}
+	if !full {
+		return nil
+	}
+	return repository.SetDamaged(a.cfg.StateDir, name, report.DamagedObjects())
 }
 
 func parseShare(s string) (float64, error) {

@@ -9,6 +9,8 @@ import (
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
+
+	"lifeboat/restore"
 )
 
 func (a *app) keygen() *cobra.Command {
@@ -33,7 +35,7 @@ func (a *app) keygen() *cobra.Command {
 			}
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("write %s: it exists already: an identity is never overwritten; choose another name", file)
+				return fmt.Errorf("%w: write %s: it exists already: an identity is never overwritten; choose another name", restore.ErrRefused, file)
 			}
 			if err != nil {
 				return fmt.Errorf("write the identity: %w", err)

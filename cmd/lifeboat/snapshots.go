@@ -156,20 +156,28 @@ func (a *app) window() *cobra.Command {
 func windows(list []repository.Snapshot) []windowRow {
 	rows := []windowRow{}
 	at := map[string]int{}
-	for _, s := range list {
+	last := map[string]int{} // snapshot in list
+	for n, s := range list {
 		i, ok := at[s.Name]
 		if !ok {
-			at[s.Name] = len(rows)
+			at[s.Name], last[s.Name] = len(rows), n
 			rows = append(rows, windowRow{s.Name, s.Taken, s.Taken, s.From, s.To, []gap{}})
 			continue
 		}
 		w := &rows[i]
 		reason := "no log is captured: a time in here means the snapshot at its beginning"
-		if s.Taken.Before(w.Latest) {
+		if s.Taken.Before(list[last[s.Name]].Taken) {
 			reason = "the host's clock went back here"
 		}
-		w.Gaps = append(w.Gaps, gap{w.Latest, s.Taken, reason})
-		w.Latest, w.To = s.Taken, s.To
+		w.Gaps = append(w.Gaps, gap{list[last[s.Name]].Taken, s.Taken, reason})
+		w.To = s.To
+		if s.Taken.Before(w.Earliest) {
+			w.Earliest = s.Taken
+		}
+		if s.Taken.After(w.Latest) {
+			w.Latest = s.Taken
+		}
+		last[s.Name] = n
 	}
 	return rows
 }

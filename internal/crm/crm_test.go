@@ -32,7 +32,7 @@ func read(t *testing.T, path string) []byte {
 }
 
 func TestGenerateIsDeterministicAndSized(t *testing.T) {
-	opts := Options{Seed: 7, Bytes: 6 << 20}
+	opts := Options{Seed: 7, Bytes: 2 << 20}
 	first, again := read(t, generate(t, opts)), read(t, generate(t, opts))
 	if sha256.Sum256(first) != sha256.Sum256(again) {
 		t.Error("the same seed gave two different files")
@@ -47,7 +47,7 @@ func TestGenerateIsDeterministicAndSized(t *testing.T) {
 }
 
 func TestGenerateCompressesLikeCustomerData(t *testing.T) {
-	data := read(t, generate(t, Options{Seed: 1, Bytes: 8 << 20}))
+	data := read(t, generate(t, Options{Seed: 1, Bytes: 3 << 20}))
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)

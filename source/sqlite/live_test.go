@@ -26,12 +26,12 @@ func TestLive(t *testing.T) {
 		{"through the pager", "", []string{"wal_autocheckpoint(20)"}, 0, "pager"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := database(t, 2<<20, 4096)
+			path := database(t, 400<<10, 4096)
 			w := startWriter(t, path, c.extra, append([]string{"synchronous(0)"}, c.pragmas...)...)
 			s := New(path, Options{})
 			s.attempts = c.attempts
 			used, tries := map[string]int{}, 0
-			for round := range 12 {
+			for round := range 6 {
 				before := w.seq.Load()
 				v := open(t, s)
 				got := check(t, v, round%4 == 0)
@@ -61,7 +61,7 @@ func TestLive(t *testing.T) {
 
 // TestViewStays reads a view twice, long after it was pinned.
 func TestViewStays(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	w := startWriter(t, path, "", "synchronous(0)", "wal_autocheckpoint(20)")
 	v := open(t, New(path, Options{}))
 	first := check(t, v, false)
@@ -76,7 +76,7 @@ func TestViewStays(t *testing.T) {
 
 // TestAllInFile pins when everything is checkpointed: then the log may begin anew under the view.
 func TestAllInFile(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	db := connect(t, path)
 	churn(t, db, 50)
 	run(t, db, "PRAGMA wal_checkpoint(PASSIVE)")
@@ -106,7 +106,7 @@ func TestAllInFile(t *testing.T) {
 
 // TestSecondUserKeepsLocks closes other users of the same file while a view is open: the view's locks must survive.
 func TestSecondUserKeepsLocks(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	db := connect(t, path, "wal_autocheckpoint(0)")
 	churn(t, db, 50)
 	s := New(path, Options{})
@@ -129,7 +129,7 @@ func TestSecondUserKeepsLocks(t *testing.T) {
 
 // TestLostLocks drops the locks as careless code in the same process would: the view must notice, by itself.
 func TestLostLocks(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	w := startWriter(t, path, "", "wal_autocheckpoint(0)") // keeps the log in being
 	w.stop(t)
 	db := connect(t, path, "wal_autocheckpoint(0)")
@@ -170,7 +170,7 @@ func TestVacuumBetween(t *testing.T) {
 
 func TestPageSizesAndAutoVacuum(t *testing.T) {
 	for size := 512; size <= 65536; size *= 2 {
-		path := database(t, 1<<20, size)
+		path := database(t, 400<<10, size)
 		db := connect(t, path, "wal_autocheckpoint(0)")
 		if size == 1024 {
 			run(t, db, "PRAGMA journal_mode=DELETE", "PRAGMA auto_vacuum=INCREMENTAL", "VACUUM", "PRAGMA journal_mode=WAL",

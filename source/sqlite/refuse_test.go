@@ -218,7 +218,7 @@ func TestUnprivileged(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	v := open(t, New(path, Options{}))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	stepSize    = 4 << 20 // bytes copied under one lock: a few milliseconds; a multiple of every page size
+	stepSize    = 4 << 20 // bytes copied under one lock: a few milliseconds
 	maxRestarts = 3       // of the copy in steps, before one lock over all of it
 )
 
@@ -22,7 +22,7 @@ var errChanged = errors.New("the database was changed during the copy")
 
 // openRollback copies a database that is not in WAL mode, where a reader's lock keeps writers from committing: in short
 // locked steps, from the beginning when somebody committed in between, and at last under one lock of limited time.
-func openRollback(ctx context.Context, ses *session, opts Options) (v *view, err error) {
+func openRollback(ctx context.Context, ses *session, opts Options, step int) (v *view, err error) {
 	tmp, err := tempFile(opts.TempDir)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func openRollback(ctx context.Context, ses *session, opts Options) (v *view, err
 			err = errors.Join(err, tmp.Close())
 		}
 	}()
-	c := copier{ses: ses, to: tmp, dir: opts.TempDir, buf: make([]byte, stepSize)}
+	c := copier{ses: ses, to: tmp, dir: opts.TempDir, buf: make([]byte, step)}
 	err = errChanged
 	for try := 0; errors.Is(err, errChanged) && try <= maxRestarts; try++ {
 		err = c.inSteps(ctx)
@@ -58,7 +58,7 @@ type copier struct {
 	ses   *session
 	to    *os.File
 	dir   string
-	buf   []byte
+	buf   []byte // of one step
 	head  header
 	pages uint32
 }
@@ -99,7 +99,7 @@ func (c *copier) inSteps(ctx context.Context) (err error) {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	for off := int64(0); off < c.size(); off += stepSize {
+	for off := int64(0); off < c.size(); off += int64(len(c.buf)) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (c *copier) atOnce(ctx context.Context) (err error) {
 	if err := c.begin(); err != nil {
 		return err
 	}
-	for off := int64(0); off < c.size(); off += stepSize {
+	for off := int64(0); off < c.size(); off += int64(len(c.buf)) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -148,7 +148,7 @@ func (c *copier) atOnce(ctx context.Context) (err error) {
 }
 
 func (c *copier) read(off int64) ([]byte, error) {
-	b := c.buf[:min(stepSize, c.size()-off)]
+	b := c.buf[:min(int64(len(c.buf)), c.size()-off)]
 	if _, err := c.ses.files.db.ReadAt(b, off); err != nil {
 		return nil, fmt.Errorf("read %d bytes at %d: %w", len(b), off, err)
 	}

@@ -6,21 +6,30 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"lifeboat/internal/crm"
 )
 
 // rollbackDatabase is a generated database in a rollback-journal mode.
 func rollbackDatabase(t testing.TB, n int64, mode string) string {
 	t.Helper()
 	path := database(t, n, 4096)
-	if got := query(t, path, "PRAGMA journal_mode="+mode); got != mode {
+	db, err := crm.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := firstRow(db, "PRAGMA journal_mode="+mode); got != mode {
 		t.Fatalf("journal mode %q, want %q", got, mode)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
 
 func TestRollbackModes(t *testing.T) {
 	for _, mode := range []string{"delete", "truncate", "persist"} {
-		path := rollbackDatabase(t, 1<<20, mode)
+		path := rollbackDatabase(t, 400<<10, mode)
 		db := connect(t, path, "journal_mode("+mode+")")
 		churn(t, db, 50)
 		v := open(t, New(path, Options{}))
@@ -47,11 +56,13 @@ func TestRollbackModes(t *testing.T) {
 
 // TestRollbackLive copies several steps' worth while another process commits without pause.
 func TestRollbackLive(t *testing.T) {
-	path := rollbackDatabase(t, 3*stepSize, "delete")
+	path := rollbackDatabase(t, 400<<10, "delete")
 	w := startWriter(t, path, "", "synchronous(0)", "busy_timeout(20000)")
-	for range 10 {
+	s := New(path, Options{MaxLock: time.Minute})
+	s.step = 256 << 10
+	for range 6 {
 		before := w.seq.Load()
-		v := open(t, New(path, Options{MaxLock: time.Minute}))
+		v := open(t, s)
 		if got := check(t, v, false); got < before {
 			t.Errorf("the snapshot is at %d, and %d was committed before it", got, before)
 		}
@@ -67,7 +78,7 @@ func TestRollbackLive(t *testing.T) {
 
 // TestCopyNoticesCommits changes the database between two steps, by hand.
 func TestCopyNoticesCommits(t *testing.T) {
-	path := rollbackDatabase(t, 1<<20, "delete")
+	path := rollbackDatabase(t, 400<<10, "delete")
 	ses, err := openSession(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +110,7 @@ func TestCopyNoticesCommits(t *testing.T) {
 
 // TestMaxLock has no time at all for the copy under one lock.
 func TestMaxLock(t *testing.T) {
-	path := rollbackDatabase(t, 1<<20, "delete")
+	path := rollbackDatabase(t, 400<<10, "delete")
 	ses, err := openSession(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +127,7 @@ func TestMaxLock(t *testing.T) {
 	defer tmp.Close()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 0, ErrMaxLock)
 	defer cancel()
-	c := copier{ses: ses, to: tmp, dir: os.TempDir(), buf: make([]byte, stepSize)}
+	c := copier{ses: ses, to: tmp, dir: os.TempDir(), buf: make([]byte, 64<<10)}
 	wantError(t, describe("snapshot", path, c.atOnce(ctx)), ErrMaxLock)
 	if ses.reading {
 		t.Error("the lock is still held")
@@ -124,7 +135,7 @@ func TestMaxLock(t *testing.T) {
 }
 
 func TestHotJournal(t *testing.T) {
-	path := rollbackDatabase(t, 1<<20, "delete")
+	path := rollbackDatabase(t, 400<<10, "delete")
 	journal := filepath.Join(t.TempDir(), "journal")
 	db := connect(t, path, "cache_size(10)") // so small that the transaction reaches the file before its end
 	run(t, db, "BEGIN IMMEDIATE", "UPDATE activity SET body=body||'x'")
@@ -140,7 +151,7 @@ func TestHotJournal(t *testing.T) {
 }
 
 func TestNoSpace(t *testing.T) {
-	path := rollbackDatabase(t, 1<<20, "delete")
+	path := rollbackDatabase(t, 400<<10, "delete")
 	wantError(t, checkSpace(t.TempDir(), 1<<62), ErrNoSpace)
 	_, err := New(path, Options{TempDir: filepath.Join(t.TempDir(), "missing")}).Open(t.Context(), zeroPos)
 	wantError(t, err, os.ErrNotExist)
@@ -161,7 +172,7 @@ func devFull(t *testing.T) *os.File {
 
 // TestTempFileIsGone looks for what is left of a copy while it is in use.
 func TestTempFileIsGone(t *testing.T) {
-	path, dir := rollbackDatabase(t, 1<<20, "delete"), t.TempDir()
+	path, dir := rollbackDatabase(t, 400<<10, "delete"), t.TempDir()
 	v := open(t, New(path, Options{TempDir: dir}))
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 0 {

@@ -42,6 +42,7 @@ type Source struct {
 	path     string
 	opts     Options
 	attempts int // pinAttempts, or fewer in tests of what comes after
+	step     int // stepSize, or less in tests with small databases
 }
 
 var _ snapshot.Source = (*Source)(nil)
@@ -54,7 +55,7 @@ func New(path string, opts Options) *Source {
 	if opts.MaxLock <= 0 {
 		opts.MaxLock = 5 * time.Second
 	}
-	return &Source{path: path, opts: opts, attempts: pinAttempts}
+	return &Source{path: path, opts: opts, attempts: pinAttempts, step: stepSize}
 }
 
 // errModeChanged says that the journal mode changed between looking and locking.
@@ -96,7 +97,7 @@ func (s *Source) open(ctx context.Context) (v *view, err error) {
 	if wal {
 		return openWAL(ctx, ses, s.attempts)
 	}
-	return openRollback(ctx, ses, s.opts)
+	return openRollback(ctx, ses, s.opts, s.step)
 }
 
 // cleanName is a file name that every file system and shell can take.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestVerify(t *testing.T) {
-	path, err := save(t, open(t, New(database(t, 1<<20, 4096), Options{})), false)
+	path, err := save(t, open(t, New(database(t, 400<<10, 4096), Options{})), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestDoctor(t *testing.T) {
 		}
 		return strings.Join(words, ", ")
 	}
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	if got := levels(path); got != "file ok, header ok, schema ok, journal mode ok, -wal ok, -shm ok" {
 		t.Error(got)
 	}
@@ -78,7 +78,7 @@ func TestDoctor(t *testing.T) {
 	if got := levels(path); !strings.Contains(got, "-wal warn, -shm warn") {
 		t.Error(got)
 	}
-	if got := levels(rollbackDatabase(t, 1<<20, "delete")); !strings.Contains(got, "journal mode warn, temporary space ok") {
+	if got := levels(rollbackDatabase(t, 400<<10, "delete")); !strings.Contains(got, "journal mode warn, temporary space ok") {
 		t.Error(got)
 	}
 	if got := levels(filepath.Join(t.TempDir(), "missing")); got != "file fail" {

@@ -13,7 +13,7 @@ import (
 
 // TestCrashedWriter takes a snapshot of what a killed writer left behind.
 func TestCrashedWriter(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	w := startWriter(t, path, "", "synchronous(0)", "wal_autocheckpoint(0)")
 	for w.seq.Load() < 50 {
 		if err := t.Context().Err(); err != nil {
@@ -30,7 +30,7 @@ func TestCrashedWriter(t *testing.T) {
 // TestTruncatedLog cuts the log in its middle: after a crash, whole transactions before the cut remain; under an open
 // view, the view fails.
 func TestTruncatedLog(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	w := startWriter(t, path, "", "synchronous(0)", "wal_autocheckpoint(0)")
 	for w.seq.Load() < 50 {
 		if err := t.Context().Err(); err != nil {
@@ -67,7 +67,7 @@ func TestTruncatedLog(t *testing.T) {
 
 // TestDoubtGoesThroughThePager makes the log's header differ from its index while a writer is there.
 func TestDoubtGoesThroughThePager(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	db := connect(t, path, "wal_autocheckpoint(0)")
 	churn(t, db, 20)
 	f, err := os.OpenFile(path+"-wal", os.O_RDWR, 0)
@@ -87,7 +87,7 @@ func TestDoubtGoesThroughThePager(t *testing.T) {
 
 // TestClosedViewLeavesNothing looks for descriptors, and for locks that keep the log from beginning anew.
 func TestClosedViewLeavesNothing(t *testing.T) {
-	path := database(t, 1<<20, 4096)
+	path := database(t, 400<<10, 4096)
 	for _, attempts := range []int{pinAttempts, 0} {
 		s := New(path, Options{})
 		s.attempts = attempts

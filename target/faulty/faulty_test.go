@@ -261,8 +261,8 @@ func TestLog(t *testing.T) {
 		}
 	}
 	listing := tg.List(t.Context(), "p")
-	for range listing {
-		t.Error("no object begins with p")
+	for info, err := range listing {
+		t.Errorf("got %v, %v; no object begins with p", info, err)
 	}
 	want := `[put "a" put "b" (lose) put "c" list "p"]`
 	if got := fmt.Sprint(tg.Log()); got != want {

@@ -76,7 +76,7 @@ func get(ctx context.Context, tg target.Target, name string, off, n int64) ([]by
 	r, err := tg.Get(ctx, name, off, n)
 	if err != nil {
 		if r != nil {
-			return nil, errors.Join(err, errors.New("Get returned a reader with an error"))
+			return nil, errors.Join(err, errors.New("a reader came with the error of Get"))
 		}
 		return nil, err
 	}

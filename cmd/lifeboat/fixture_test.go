@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lifeboat/internal/clock"
+)
+
+// fixture is a directory with a configuration, an identity and a small CRM database.
+type fixture struct {
+	t     *testing.T
+	dir   string
+	shift time.Duration // of the clock
+}
+
+// said is what a run of the program printed.
+type said struct {
+	code     int
+	out, err string
+}
+
+func (s said) String() string { return fmt.Sprintf("exit code %d\n%s%s", s.code, s.out, s.err) }
+
+// newFixture founds a repository on the targets of these names.
+func newFixture(t *testing.T, targets ...string) *fixture {
+	t.Helper()
+	x := &fixture{t: t, dir: t.TempDir()}
+	b, err := smallCRM()
+	x.must(err)
+	x.must(os.WriteFile(x.path("crm.db"), b, 0o600))
+	x.must(os.WriteFile(x.path("recipients"), []byte(x.want(0, "keygen", "-o", x.path("key")).out), 0o600))
+	var list strings.Builder
+	for _, name := range targets {
+		fmt.Fprintf(&list, "  %s: {type: local, path: %s}\n", name, x.path(name))
+	}
+	x.configure("lifeboat.yaml", "state", list.String())
+	x.want(0, "init")
+	return x
+}
+
+func (x *fixture) configure(file, state, targets string) {
+	x.must(os.WriteFile(x.path(file), fmt.Appendf(nil, "repository: crm\nstate_dir: %s\nkeys: {recipients_file: %s}\nsources:\n  crm: {engine: sqlite, path: %s}\ntargets:\n%s",
+		x.path(state), x.path("recipients"), x.path("crm.db"), targets), 0o600))
+}
+
+func (x *fixture) path(elem ...string) string { return filepath.Join(append([]string{x.dir}, elem...)...) }
+
+func (x *fixture) must(err error) {
+	x.t.Helper()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// run runs the program in this process.
+func (x *fixture) run(args ...string) said {
+	var out, errw bytes.Buffer
+	a := &app{in: strings.NewReader(""), out: &out, err: &errw, now: clock.Clock(func() time.Time { return time.Now().Add(x.shift) }), file: x.path("lifeboat.yaml")}
+	if args[0] != "-c" {
+		args = append([]string{"-c", x.path("lifeboat.yaml")}, args...)
+	}
+	code := a.run(context.WithoutCancel(x.t.Context()), args)
+	return said{code, out.String(), errw.String()}
+}
+
+// want runs the program, which must end with this exit code.
+func (x *fixture) want(code int, args ...string) said {
+	x.t.Helper()
+	s := x.run(args...)
+	if s.code != code {
+		x.t.Fatalf("lifeboat %s: want %d: %s", strings.Join(args, " "), code, s)
+	}
+	return s
+}
+
+// restored restores and returns the database; nothing but it may stand in the directory.
+func (x *fixture) restored(args ...string) []byte {
+	x.t.Helper()
+	to := filepath.Join(x.t.TempDir(), "out")
+	x.want(0, append([]string{"restore", "crm", "--identity", x.path("key"), "--to", to}, args...)...)
+	b, err := os.ReadFile(filepath.Join(to, "crm.db"))
+	x.must(err)
+	return b
+}
+
+// refused runs a restore that must fail with one of the codes, and leave nothing behind.
+func (x *fixture) refused(codes []int, args ...string) {
+	x.t.Helper()
+	to := filepath.Join(x.t.TempDir(), "out")
+	s := x.run(append([]string{"restore", "crm", "--identity", x.path("key"), "--to", to}, args...)...)
+	for _, c := range codes {
+		if s.code == c {
+			if _, err := os.Lstat(to); err == nil {
+				x.t.Errorf("a failed restore left %s behind: %s", to, s)
+			}
+			return
+		}
+	}
+	x.t.Errorf("restore of damage: want one of %v: %s", codes, s)
+}
+
+func (x *fixture) database() []byte {
+	x.t.Helper()
+	b, err := os.ReadFile(x.path("crm.db"))
+	x.must(err)
+	return b
+}
+
+// objects lists the files of a copy, with slashes.
+func (x *fixture) objects(target string) []string {
+	x.t.Helper()
+	var out []string
+	x.must(filepath.WalkDir(x.path(target), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(x.path(target), path)
+		out = append(out, filepath.ToSlash(rel))
+		return err
+	}))
+	return out
+}
