@@ -6,7 +6,7 @@ FUZZTIME      ?= 20s
 GOLANGCI      := bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
-.PHONY: build setup test lint lint-tool bench fuzz clean
+.PHONY: build setup test lint lint-tool bench soak fuzz clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lifeboat ./cmd/lifeboat
@@ -31,8 +31,13 @@ $(GOLANGCI)-$(GOLANGCI_VERSION):
 lint: lint-tool
 	$(GOLANGCI)-$(GOLANGCI_VERSION) run ./...
 
+# One table; alone on the machine. BENCHFLAGS="-mb 512 -aging 168" and the like change what is measured.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./bench $(BENCHFLAGS)
+
+# The long versions of the tests: every crash point, hundreds of rounds against a live writer.
+soak: setup
+	LIFEBOAT_SOAK=1 $(GO) test -timeout 3h ./...
 
 # Each fuzz target in turn, FUZZTIME long.
 fuzz:

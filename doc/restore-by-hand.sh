@@ -65,7 +65,7 @@ while IFS=$'\t' read -r size mode mtime refs escaped; do
 	[[ $escaped =~ ^([^%]|%[0-9A-Fa-f][0-9A-Fa-f])+$ ]] || die "bad escape in the name $escaped"
 	backslashed=${escaped//\\/\\\\}
 	printf -v name %b "${backslashed//%/\\x}"
-	case "$escaped /$name/" in *%00* | *//* | */./* | x) die "unsafe name $escaped" ;; esac
+	case "$escaped /$name/" in *%00* | *//* | */./* | */../*) die "unsafe name $escaped" ;; esac
 	[[ $mode =~ ^[0-7]{1,3}$ ]] || die "bad mode of $escaped"
 	out=$to/$name
 	[ ! -e "$out" ] || die "$escaped is there twice"

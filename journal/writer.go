@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,9 @@ import (
 
 // ErrPending is wrapped where an earlier run died while it committed, and no target can take its record now.
 var ErrPending = errors.New("the last run's record was not stored and cannot be stored now")
+
+// errLacks is why a target cannot take a pending record.
+var errLacks = errors.New("the target lacks what must stand there before the record")
 
 // Head is the newest record this host knows. It lives in the state directory, outside the catalog: a state directory that
 // is older than the repository must be noticed.
@@ -167,7 +171,10 @@ func (w *Writer) Recover(ctx context.Context, targets []target.Target) error {
 				return nil
 			}
 		}
-		errs = append(errs, err)
+		errs = append(errs, cmp.Or(err, errLacks))
+	}
+	if len(errs) == 0 {
+		errs = append(errs, errors.New("no target can be reached"))
 	}
 	return fmt.Errorf("record %d: %w: %w", e.Seq, ErrPending, errors.Join(errs...))
 }

@@ -199,7 +199,11 @@ func (d *Directory) place() error {
 		return fmt.Errorf("restore to %s: %w", d.dir, err)
 	}
 	for _, e := range entries {
-		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(d.dir, e.Name())); err != nil {
+		to := filepath.Join(d.dir, e.Name())
+		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("restore to %s: %s appeared there meanwhile: restore into another directory", d.dir, e.Name())
+		}
+		if err := os.Rename(filepath.Join(from, e.Name()), to); err != nil {
 			return fmt.Errorf("restore to %s: %w", d.dir, err)
 		}
 	}

@@ -57,7 +57,10 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 	if err != nil {
 		return p.plan, err
 	}
-	if err := p.need(ctx, job.Target); err != nil {
+	if err := p.finish(); err != nil {
+		return p.plan, err
+	}
+	if err := p.plan.standing(ctx, job.Target); err != nil {
 		return p.plan, err
 	}
 	for _, f := range files {

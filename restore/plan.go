@@ -19,7 +19,8 @@ type Plan struct {
 	Packs  int   `json:"packs"`
 	Fetch  int64 `json:"fetch"` // bytes to read from the target
 
-	PackNames []string `json:"pack_names,omitempty"` // objects to read, for a store that must bring them back first
+	// Needs lists the packs to read, for a store that must bring them back first.
+	Needs []target.Object `json:"needs,omitempty"`
 }
 
 // step is one piece of a frame and the place in a file where it goes.
@@ -99,13 +100,26 @@ func (p *planner) extent(f snapshot.File, e snapshot.Extent, at int64, emit func
 	return emit(step{where.pack, where.off, e, uint32(p.plan.Files), at})
 }
 
-// need verifies that every pack that the plan reads stands on t with its size.
-func (p *planner) need(ctx context.Context, t target.Target) error {
+// finish completes the plan with the packs that it reads, and checks that the tree is consistent in itself.
+func (p *planner) finish() error {
+	if p.plan.Size != p.tree.Root.Size {
+		return fmt.Errorf("the tree has files of %d bytes, its root says %d: %w", p.plan.Size, p.tree.Root.Size, crypto.ErrDamaged)
+	}
 	used := map[uint32]bool{}
 	for _, w := range p.places {
 		used[w.pack] = true
 	}
 	p.plan.Packs = len(used)
+	for i, pack := range p.index.Packs() {
+		if used[uint32(i)] {
+			p.plan.Needs = append(p.plan.Needs, pack.Object())
+		}
+	}
+	return nil
+}
+
+// standing verifies that every pack that the plan reads stands on t with its size.
+func (p Plan) standing(ctx context.Context, t target.Target) error {
 	sizes := map[string]int64{}
 	for info, err := range t.List(ctx, "packs/") {
 		if err != nil {
@@ -113,28 +127,33 @@ func (p *planner) need(ctx context.Context, t target.Target) error {
 		}
 		sizes[info.Name] = info.Size
 	}
-	for i, pack := range p.index.Packs() {
-		if !used[uint32(i)] {
-			continue
-		}
-		p.plan.PackNames = append(p.plan.PackNames, chunkstore.PackName(pack.Digest))
-		size, ok := sizes[chunkstore.PackName(pack.Digest)]
+	for _, o := range p.Needs {
+		size, ok := sizes[o.Name]
 		switch {
 		case !ok:
-			return fmt.Errorf("%s is missing on this copy: %w", chunkstore.PackName(pack.Digest), crypto.ErrDamaged)
-		case size != pack.Size:
-			return fmt.Errorf("%s has %d bytes on this copy, not %d: %w", chunkstore.PackName(pack.Digest), size, pack.Size, crypto.ErrDamaged)
+			return fmt.Errorf("%s is missing on this copy: %w", o.Name, crypto.ErrDamaged)
+		case size != o.Size:
+			return fmt.Errorf("%s has %d bytes on this copy, not %d: %w", o.Name, size, o.Size, crypto.ErrDamaged)
 		}
 	}
 	return nil
 }
 
-// DryRun plans the restore of tree from t without writing anything.
-func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader, t target.Target) (Plan, error) {
+// Of plans the restore of a tree without writing anything, and without looking at the packs.
+func Of(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Plan, error) {
 	p := newPlanner(tree, frames.Index())
 	err := p.walk(ctx, func(snapshot.File) error { return nil }, func(step) error { return nil })
 	if err == nil {
-		err = p.need(ctx, t)
+		err = p.finish()
 	}
 	return p.plan, err
+}
+
+// DryRun is Of, and makes sure that every pack that the restore would read stands on t.
+func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader, t target.Target) (Plan, error) {
+	p, err := Of(ctx, tree, frames)
+	if err == nil {
+		err = p.standing(ctx, t)
+	}
+	return p, err
 }

@@ -12,7 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
-	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -231,19 +231,18 @@ func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, er
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.DryRun(ctx, tree, c.Reader.Frames, c.Reader.Target)
+	plan, err := restore.Of(ctx, tree, c.Reader.Frames)
 	if err != nil {
 		return nil, err
 	}
 	var lost []string
-	for _, p := range plan.PackNames {
-		if c.bad[p] {
-			lost = append(lost, p)
+	for _, o := range plan.Needs {
+		if c.bad[o.Name] {
+			lost = append(lost, o.Name)
 		}
 	}
-	slices.Sort(lost)
 	if len(lost) > 0 {
-		return nil, fmt.Errorf("it needs %v: %w", lost, crypto.ErrDamaged)
+		return nil, fmt.Errorf("it needs %s: %w", strings.Join(lost, ", "), crypto.ErrDamaged)
 	}
 	return tree, nil
 }

@@ -28,8 +28,8 @@ func newPage(out io.Writer) *page {
 	return p
 }
 
-// line prints without indentation. As in all of the demo's printing, a reader that went away is not an error.
-func (p *page) line(format string, args ...any) { fmt.Fprintf(p.out, format+"\n", args...) }
+// line prints without indentation. A reader that went away ends the demo by a signal, not by an error of each line.
+func (p *page) line(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format+"\n", args...) }
 
 func (p *page) heading(text string) {
 	p.count++

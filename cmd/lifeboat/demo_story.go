@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -95,7 +96,7 @@ func (s *story) work(ctx context.Context) error {
 		return err
 	}
 	s.page.facts(
-		[2]string{"crm.db", fmt.Sprintf("SQLite, %s, with %s contacts and the accounts, deals, activities and files to them", bytesText(info.Size()), countText(a.Contacts.Rows))},
+		[2]string{"crm.db", fmt.Sprintf("SQLite, %s, %s contacts with their accounts, deals, activities and files", bytesText(info.Size()), countText(a.Contacts.Rows))},
 		[2]string{"writer", fmt.Sprintf("process %d commits to it from now on, up to %d transactions a second,", s.office.process.Process.Pid, time.Second/pace)},
 		[2]string{"", "each linked to the one before by a hash, in a ledger in the same database"})
 	return nil
@@ -109,7 +110,9 @@ func (s *story) prepare(ctx context.Context) error {
 		return err
 	}
 	s.page.command("cat lifeboat.yaml")
-	fmt.Fprint(s.page.body, demoConfig)
+	if _, err := io.WriteString(s.page.body, demoConfig); err != nil {
+		return err
+	}
 	if err := s.keygen(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"lifeboat/config"
+	"lifeboat/internal/clock"
+)
+
+// demoIn runs the demo with a temporary directory of its own. at is called once, as soon as the output contains text.
+func demoIn(ctx context.Context, t *testing.T, text string, at func(dir string)) (code int, out, errs string) {
+	t.Helper()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	t.Setenv("LIFEBOAT_CONFIG", filepath.Join(temp, "somebody-else's.yaml"))
+	before, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watched{text: text, at: func() {
+		dirs, err := filepath.Glob(filepath.Join(temp, "lifeboat-demo-*"))
+		if err != nil || len(dirs) != 1 {
+			t.Errorf("the demo's directories are %v: %v", dirs, err)
+			return
+		}
+		at(dirs[0])
+	}}
+	var said bytes.Buffer
+	code = (&app{in: strings.NewReader(""), out: w, err: &said, now: clock.System}).run(ctx, []string{"demo", "--size", "1MiB"})
+	t.Logf("%s%s", w, &said)
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("the demo left %v: %v", left, err)
+	}
+	if after, err := os.Getwd(); err != nil || after != before {
+		t.Errorf("the working directory is %s, not %s: %v", after, before, err)
+	}
+	if got, want := os.Getenv("LIFEBOAT_CONFIG"), filepath.Join(temp, "somebody-else's.yaml"); got != want {
+		t.Errorf("$LIFEBOAT_CONFIG is %s, not %s", got, want)
+	}
+	return code, w.String(), said.String()
+}
+
+// watched is output that calls at when text has come.
+type watched struct {
+	bytes.Buffer
+	text string
+	at   func()
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if w.text != "" && strings.Contains(w.String(), w.text) {
+		w.text = ""
+		w.at()
+	}
+	return n, err
+}
+
+func TestDemo(t *testing.T) {
+	code, out, errs := demoIn(t.Context(), t, "", nil)
+	if code != exitDone || errs != "" {
+		t.Errorf("exit code %d, and on standard error: %s", code, errs)
+	}
+	for _, want := range []string{
+		`s2  full snapshot of crm`,
+		`s6  incremental snapshot of crm`,
+		`\(meanwhile the writer committed [1-9][0-9,]* transactions\)`,
+		`rows deleted at .*; contacts left: 0`,
+		`using s5 of`,
+		`restored/crm.db passes integrity_check and foreign_key_check`,
+		`contacts +([1-9][0-9,]*) before the mistake, 0 after it, [1-9][0-9,]* restored`,
+		`their SHA-256 +([0-9a-f]{16})... before, [0-9a-f]{16}... restored: equal`,
+		`hash chain unbroken from transaction 1 to [1-9][0-9,]*`,
+		`integrity_check and foreign_key_check find no fault`,
+		`is removed`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("the demo does not say %s", want)
+		}
+	}
+	if n := strings.Count(out, "     whole\n"); n != len(demoCopies) {
+		t.Errorf("%d copies are whole, not %d", n, len(demoCopies))
+	}
+}
+
+// Each step that fails is named; here the copy that the restore reads is damaged just before.
+func TestDemoNamesWhatFailed(t *testing.T) {
+	code, _, errs := demoIn(t.Context(), t, "5  The way back", func(dir string) {
+		packs, err := filepath.Glob(filepath.Join(dir, "copies/disk/packs/*/*"))
+		if err != nil || len(packs) == 0 {
+			t.Errorf("packs %v: %v", packs, err)
+		}
+		for _, pack := range packs {
+			if err := os.Remove(pack); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if code != exitFailed || !strings.Contains(errs, `demo: step "The way back" failed: `+"`lifeboat restore crm") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+func TestDemoInterrupted(t *testing.T) {
+	for _, text := range []string{"1  A CRM", "s3  incremental"} {
+		t.Run(text, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			if code, _, errs := demoIn(ctx, t, text, func(string) { stop() }); code != exitInterrupted {
+				t.Errorf("exit code %d: %s", code, errs)
+			}
+		})
+	}
+}
+
+func readme(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`(?m)^> ?`).ReplaceAllString(string(b), "")
+}
+
+func TestReadmeConfiguration(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md shows no configuration")
+	}
+	for _, b := range blocks {
+		c, err := config.Parse("README.md", []byte(b[1]), os.LookupEnv)
+		if err != nil {
+			t.Errorf("%v\n%s", err, b[1])
+		} else if len(c.Sources) == 0 || len(c.Targets) == 0 {
+			t.Errorf("no source or no target in\n%s", b[1])
+		}
+	}
+}
+
+// The first thing to copy is two commands, one for each of the two things that somebody new wants.
+func TestReadmeBegins(t *testing.T) {
+	block := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(readme(t))
+	if block == nil {
+		t.Fatal("README.md shows no commands")
+	}
+	lines := strings.Split(strings.TrimSpace(block[1]), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "go run ./cmd/lifeboat demo ") || !strings.HasPrefix(lines[1], "make test ") {
+		t.Errorf("README.md begins with %q", lines)
+	}
+}
+
+// Every command line of README.md names a command, arguments and flags that there are.
+func TestReadmeCommands(t *testing.T) {
+	lines := regexp.MustCompile(`(?m)^(?:\$ |[0-9* ]+root /usr/local/bin/)lifeboat (.*)$`).FindAllStringSubmatch(readme(t), -1)
+	if len(lines) < 10 {
+		t.Fatalf("README.md shows %d commands", len(lines))
+	}
+	for _, line := range lines {
+		text, _, _ := strings.Cut(line[1], " >") // what the shell does with the output
+		root := (&app{in: strings.NewReader(""), out: &bytes.Buffer{}, err: &bytes.Buffer{}, now: clock.System}).root()
+		c, args, err := root.Find(strings.Fields(text))
+		if err == nil && !c.Runnable() {
+			t.Errorf("lifeboat %s: not a command", text)
+		}
+		if err == nil {
+			err = c.ParseFlags(args)
+		}
+		if err == nil && c.Args != nil {
+			err = c.Args(c, c.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("lifeboat %s: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"lifeboat/internal/strike"
+)
+
+// killBudget is how many kills of one command a usual run makes; with LIFEBOAT_SOAK=1 it is every one.
+const killBudget = 24
+
+func soak() bool { return os.Getenv("LIFEBOAT_SOAK") != "" }
+
+// binary is the real program, built without the race detector, once.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lifeboat-binary-*")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "lifeboat")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// stage is a command to kill, in a directory that is ready for it.
+type stage struct {
+	name     string
+	args     []string
+	x        *fixture
+	contents map[string][]byte // what each snapshot holds, the one that the command may commit included
+}
+
+func (s stage) command(x *fixture) *exec.Cmd {
+	path, err := binary()
+	x.must(err)
+	cmd := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, s.args...)...)
+	cmd.Dir = x.dir
+	return cmd
+}
+
+// twin is a copy of the stage's directory, to be killed in.
+func (s stage) twin(t *testing.T) *fixture {
+	x := &fixture{t: t, dir: t.TempDir()}
+	x.must(copyDir(s.x.dir, x.dir))
+	x.configureTwo()
+	return x
+}
+
+func (x *fixture) configureTwo() {
+	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  disk: {type: local, path: %s}\n  usb: {type: local, path: %s}\n", x.path("disk"), x.path("usb")))
+}
+
+// stages are the commands of a repository's life, each in the state that the ones before it leave.
+func stages(t *testing.T) []stage {
+	x := newFixture(t, "disk", "usb")
+	bare := &fixture{t: t, dir: t.TempDir()}
+	for _, name := range []string{"crm.db", "recipients", "key"} {
+		bare.put(x.read(name), name)
+	}
+	bare.configureTwo()
+	contents := map[string][]byte{"s2": x.database()}
+	out := []stage{{"init", []string{"init"}, bare, nil}}
+	add := func(args ...string) {
+		s := stage{strings.Join(args[:min(len(args), 3)], " "), args, &fixture{t: t, dir: t.TempDir()}, map[string][]byte{}}
+		x.must(copyDir(x.dir, s.x.dir))
+		for id, b := range contents {
+			s.contents[id] = b
+		}
+		out = append(out, s)
+	}
+	add("backup", "crm")
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	contents["s3"] = x.database()
+	add("backup", "crm")
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 2, 2000))
+	contents["s4"] = x.database()
+	x.want(0, "backup", "crm", "--full")
+	add("forget", "s2", "--yes")
+	x.want(0, "forget", "s2", "--yes")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 3, 2000))
+	contents["s7"] = x.database()
+	x.want(0, "backup", "crm", "--full")
+	add("forget", "s3", "--yes")
+	add("keys", "reseal", "--identity", x.path("key"), "--yes")
+	x.must(os.RemoveAll(x.path("state")))
+	add("init", "--take-over", "--identity", x.path("key"))
+	return out
+}
+
+// TestKill kills each command before every call that writes, and in the middle of writes. Whatever a copy has committed
+// then restores from it, the same command works again, and a later one clears away what the dead run left.
+func TestKill(t *testing.T) {
+	for n, s := range stages(t) {
+		t.Run(fmt.Sprintf("%d %s", n, s.name), func(t *testing.T) {
+			calls, err := strike.Count(s.command(s.twin(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d calls that write", calls)
+			rng := rand.New(rand.NewPCG(1, uint64(n)))
+			at := rng.Perm(calls)
+			if !soak() {
+				at = at[:min(len(at), killBudget)]
+			}
+			for i, k := range at {
+				torn := rng
+				if i%2 == 0 && !soak() {
+					torn = nil
+				}
+				s.kill(t, k+1, torn)
+				if soak() {
+					s.kill(t, k+1, nil)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+func (s stage) kill(t *testing.T, at int, torn *rand.Rand) {
+	t.Helper()
+	x := s.twin(t)
+	r, err := strike.Run(s.command(x), at, torn)
+	x.must(err)
+	t.Run(fmt.Sprintf("%d %s %d", at, strings.ReplaceAll(filepath.Base(r.Call.Path), x.dir, ""), r.Kept), func(t *testing.T) {
+		x.t = t
+		t.Logf("killed at call %d, %s, kept %d", at, r.Call, r.Kept)
+		for _, name := range []string{"disk", "usb"} {
+			s.restores(x, name)
+		}
+		again := x.run(s.args...)
+		if again.code != 0 && (s.args[0] != "forget" || again.code != 4) {
+			t.Fatalf("the same command again: %s", again)
+		}
+		x.want(0, "init")
+		x.want(0, "backup", "crm")
+		if !bytes.Equal(x.restored(), x.database()) {
+			t.Fatal("the next backup restores to something else")
+		}
+		x.must(churnRows(t.Context(), x.path("crm.db"), 9, 5))
+		x.want(0, "backup", "crm")
+		ids := x.snapshots("disk")
+		x.want(0, "forget", ids[0], "--yes")
+		for _, name := range []string{"disk", "usb"} {
+			s.restores(x, name)
+			x.want(0, "check", "--from", name, "--identity", x.path("key"))
+			x.tidy(name)
+		}
+		x.tidyState()
+	})
+}
+
+// snapshots lists what a copy holds, with the identity alone.
+func (x *fixture) snapshots(target string) []string {
+	x.t.Helper()
+	var rows []struct{ ID string }
+	x.must(json.Unmarshal([]byte(x.want(0, "snapshots", "--json", "--from", "file://"+x.path(target), "--identity", x.path("key")).out), &rows))
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+// restores restores every snapshot that a copy has committed.
+func (s stage) restores(x *fixture, target string) {
+	x.t.Helper()
+	if _, err := os.Stat(x.path(target, "lifeboat.json")); err != nil {
+		return // init did not come so far
+	}
+	for _, id := range x.snapshots(target) {
+		got := x.restored("--from", "file://"+x.path(target), "--at", "snapshot:"+id)
+		if want, ok := s.contents[id]; ok && !bytes.Equal(got, want) {
+			x.t.Errorf("%s from %s is not what was backed up", id, target)
+		}
+	}
+}
+
+// tidy wants nothing on a copy but what its journal names.
+func (x *fixture) tidy(target string) {
+	x.t.Helper()
+	named := map[string]bool{"lifeboat.json": true}
+	journal, err := filepath.Glob(x.path(target, "journal/writer/*"))
+	x.must(err)
+	for _, path := range journal {
+		named["journal/writer/"+filepath.Base(path)] = true
+		b, err := os.ReadFile(path)
+		x.must(err)
+		var r struct{ Objects []struct{ Name string } }
+		x.must(json.NewDecoder(bytes.NewReader(b)).Decode(&r))
+		for _, o := range r.Objects {
+			named[o.Name] = true
+		}
+	}
+	for _, name := range x.objects(target) {
+		if !named[name] {
+			x.t.Errorf("%s/%s is left behind", target, name)
+		}
+	}
+}
+
+// tidyState wants nothing unknown in the state directory.
+func (x *fixture) tidyState() {
+	x.t.Helper()
+	entries, err := os.ReadDir(x.path("state"))
+	x.must(err)
+	for _, e := range entries {
+		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "damaged"}, e.Name()) {
+			x.t.Errorf("state/%s is left behind", e.Name())
+		}
+	}
+	maps, err := os.ReadDir(x.path("state", "pagemaps"))
+	x.must(err)
+	if len(maps) != 2 {
+		x.t.Errorf("page maps left behind: %v", maps)
+	}
+}
