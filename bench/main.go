@@ -53,7 +53,7 @@ func (b *bench) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }() // a leftover in a temporary directory is harmless
 		b.dir = dir
 	}
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {

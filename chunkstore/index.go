@@ -111,7 +111,7 @@ func appendLine(packs []Pack, line string) ([]Pack, error) {
 	}
 	off, err1 := strconv.ParseInt(f[1], 10, 64)
 	n, err2 := strconv.Atoi(f[2])
-	if err1 != nil || err2 != nil || off < 0 || n <= 0 || n > crypto.MaxSealed || off+int64(n) > p.Size {
+	if err1 != nil || err2 != nil || off < 0 || n <= 0 || n > crypto.MaxSealed || off > p.Size-int64(n) {
 		return nil, bad
 	}
 	p.Frames = append(p.Frames, Frame{ID: id, Off: off, Len: n})

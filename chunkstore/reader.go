@@ -85,7 +85,12 @@ func (r *Reader) read(ctx context.Context, p Place, dst []byte) ([]byte, error) 
 	switch o := r.openers.Get().(type) {
 	case *crypto.Opener:
 		defer r.openers.Put(o)
-		return o.Open(dst, sealed)
+		raw, err := o.Open(dst, sealed)
+		if errors.Is(err, crypto.ErrIdentity) {
+			// These identities open the repository: it is the frame's header that changed.
+			err = fmt.Errorf("none of the repository's keys opens it: %w", crypto.ErrDamaged)
+		}
+		return raw, err
 	case error:
 		return nil, o
 	}

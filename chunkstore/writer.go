@@ -31,6 +31,7 @@ type Writer struct {
 	target target.Target
 	group  *errgroup.Group
 	ctx    context.Context
+	cancel context.CancelFunc
 	run    crypto.ID // 12 random bytes, then the counter of frames
 	next   uint32
 	open   [classes]openFrame
@@ -50,18 +51,18 @@ type openFrame struct {
 
 // NewWriter starts a run of writing to t. Every Writer must be ended with Finish or Abort.
 func NewWriter(ctx context.Context, t target.Target, keys *crypto.HostKeys) (*Writer, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
-	w := &Writer{target: t, group: g, ctx: ctx, full: make(chan openFrame), sealed: make(chan struct{})}
+	w := &Writer{target: t, group: g, ctx: ctx, cancel: cancel, full: make(chan openFrame), sealed: make(chan struct{})}
 	w.raw.New = func() any { b := make([]byte, 0, frameTarget+frameTarget/4); return &b }
-	if _, err := rand.Read(w.run[:12]); err != nil {
-		return nil, err
-	}
+	_, _ = rand.Read(w.run[:12]) // never fails: crypto/rand stops the program instead
 	w.packer.put = w.putPack
 	var sealing sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		sealers, err := newSealers(keys)
 		if err != nil {
 			close(w.full)
+			cancel()
 			return nil, err
 		}
 		sealing.Add(1)
@@ -149,6 +150,7 @@ func (w *Writer) Added() int64 { return w.bytes.Load() }
 
 // Finish seals and stores what is open and returns the packs, all of them durable.
 func (w *Writer) Finish() ([]Pack, error) {
+	defer w.cancel()
 	err := w.flush()
 	close(w.full)
 	<-w.sealed
@@ -171,8 +173,9 @@ func (w *Writer) flush() error {
 	return nil
 }
 
-// Abort stops the run. What it stored is garbage that no record names.
+// Abort stops the run, also a Put that hangs. What was stored is garbage that no record names.
 func (w *Writer) Abort() {
+	w.cancel()
 	close(w.full)
 	<-w.sealed
 	_ = w.group.Wait() // the run failed already; its error was returned to the caller

@@ -110,7 +110,8 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 			err = fmt.Errorf("close the source: %w", cerr)
 		}
 	}()
-	taken := h.Now().UTC()
+	// What people see and type has milliseconds. Rounded up, so that the view holds nothing from after it.
+	taken := h.Now().UTC().Truncate(time.Millisecond).Add(time.Millisecond)
 	if b.Opened != nil {
 		b.Opened(view.Size())
 	}

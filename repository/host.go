@@ -113,9 +113,26 @@ func lockState(dir string) (*os.File, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("state directory %s: %w (process %s): wait for it and repeat", dir, ErrLocked, strings.TrimSpace(string(pid[:n])))
 	}
+	if err := cleanState(dir); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	_ = f.Truncate(0)                                           // the number is for people;
 	_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0) // the lock is what counts
 	return f, nil
+}
+
+// cleanState removes the temporary files that dead runs left. The lock is held: no other run is writing one.
+func cleanState(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("clean the state directory: %w", err)
+	}
+	return nil
 }
 
 // Close releases the lock.
@@ -195,6 +212,7 @@ func (h *Host) chain(ctx context.Context) (*journal.Chain, error) {
 		return nil, err
 	}
 	var errs []error
+	foreign := false
 	for _, copied := range h.Copies {
 		if copied.Err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", copied.Name, copied.Err))
@@ -211,9 +229,13 @@ func (h *Host) chain(ctx context.Context) (*journal.Chain, error) {
 		if c := reach(raws, head); c != nil {
 			return c, nil
 		}
+		foreign = foreign || c.Len() >= head.Seq
 		errs = append(errs, fmt.Errorf("%s holds %d records", copied.Name, c.Len()))
 	}
-	return nil, fmt.Errorf("no target holds the journal up to record %d as this state directory knows it: %w: %w", head.Seq, journal.ErrForeign, errors.Join(errs...))
+	if foreign {
+		errs = append(errs, journal.ErrForeign)
+	}
+	return nil, fmt.Errorf("no target holds the journal up to record %d as this state directory knows it: %w", head.Seq, errors.Join(errs...))
 }
 
 // reach returns the chain of raws that ends in head, nil if they do not lead there.

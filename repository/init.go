@@ -17,6 +17,7 @@ import (
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
+	"lifeboat/internal/atomicfile"
 	"lifeboat/journal"
 	"lifeboat/restore"
 	"lifeboat/target"
@@ -128,10 +129,56 @@ func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
 	return err
 }
 
+// preparedFile lists the targets that init prepared.
+const preparedFile = "targets.json"
+
+// Prepared names the targets that an earlier init prepared for the repository of this state directory.
+func Prepared(stateDir string) (map[string]bool, error) {
+	b, err := os.ReadFile(filepath.Join(stateDir, preparedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	if err == nil {
+		err = json.Unmarshal(b, &names)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read which targets are prepared: %w", err)
+	}
+	out := map[string]bool{}
+	for _, n := range names {
+		out[n] = true
+	}
+	return out, nil
+}
+
+// Empty reports whether t certainly holds nothing of a repository: neither a marker nor a first record.
+func Empty(ctx context.Context, t target.Target) bool {
+	for _, name := range []string{markerName, journal.Name(1)} {
+		if _, err := target.Read(ctx, t, name, crypto.MaxKeyFile); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Host) savePrepared() error {
+	names := []string{}
+	for _, c := range h.Copies {
+		names = append(names, c.Name)
+	}
+	b, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(h.StateDir, preparedFile), append(b, '\n'), 0o600)
+}
+
 // prepare gives every target the marker and what it lacks.
 func (h *Host) prepare(ctx context.Context) error {
 	for _, c := range h.Copies {
-		if m, err := readMarker(ctx, c.Target); err == nil && m.Repository != h.secrets.Repository {
+		m, merr := readMarker(ctx, c.Target)
+		if merr == nil && m.Repository != h.secrets.Repository {
 			return fmt.Errorf("target %s: %w", c.Name, foreignMarker(m, h.secrets.Repository))
 		}
 		n, err := journal.Position(ctx, c.Target, h.Chain())
@@ -139,7 +186,10 @@ func (h *Host) prepare(ctx context.Context) error {
 			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
 		if c.Position = n; n == 0 {
-			if err := empty(ctx, c); err != nil {
+			if err := SetDamaged(h.StateDir, c.Name, nil); err != nil { // nothing of the former copy is left
+				return err
+			}
+			if err := empty(ctx, c); merr != nil && err != nil {
 				return err
 			}
 		}
@@ -153,6 +203,9 @@ func (h *Host) prepare(ctx context.Context) error {
 			}
 			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
+	}
+	if err := h.savePrepared(); err != nil {
+		return err
 	}
 	return h.Replicate(ctx)
 }

@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"lifeboat/journal"
@@ -24,7 +23,7 @@ func (h *Host) Droppable(seq uint64) error {
 		}
 	}
 	if source == "" {
-		return fmt.Errorf("%w: there is no snapshot %s: %w: `lifeboat snapshots` lists them", restore.ErrRefused, restore.FormatID(seq), fs.ErrNotExist)
+		return fmt.Errorf("%w: there is no snapshot %s: `lifeboat snapshots` lists them", restore.ErrRefused, restore.FormatID(seq))
 	}
 	last := true
 	for _, e := range all {

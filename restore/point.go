@@ -13,6 +13,9 @@ import (
 // ErrRefused is wrapped where a restore cannot do what was asked, and nothing was touched.
 var ErrRefused = errors.New("refused")
 
+// Time is the layout in which points are shown: with milliseconds, so that what is shown can be given back.
+const Time = "2006-01-02T15:04:05.000Z07:00"
+
 // Point is what to restore to.
 type Point struct {
 	Latest bool
@@ -27,8 +30,8 @@ func ParsePoint(s string) (Point, error) {
 	if s == "" || s == "latest" {
 		return Point{Latest: true}, nil
 	}
-	if id, ok := strings.CutPrefix(s, "snapshot:"); ok {
-		seq, err := ParseID(id)
+	id, named := strings.CutPrefix(s, "snapshot:")
+	if seq, err := ParseID(id); named || err == nil {
 		return Point{Seq: seq}, err
 	}
 	for _, l := range layouts {
@@ -90,9 +93,9 @@ func Choose(all []Candidate, p Point) (Candidate, error) {
 	case found == nil && p.Seq != 0:
 		return Candidate{}, fmt.Errorf("%w: this source has no snapshot %s: `lifeboat snapshots` lists them", ErrRefused, FormatID(p.Seq))
 	case !p.Time.IsZero() && p.Time.After(last.Taken) && *found == last:
-		return Candidate{}, fmt.Errorf("%w: %s is after the last snapshot, %s of %s: use --at latest for that one", ErrRefused, p.Time.Format(time.RFC3339), FormatID(last.Seq), last.Taken.Format(time.RFC3339))
+		return Candidate{}, fmt.Errorf("%w: %s is after the last snapshot, %s of %s: use --at latest for that one", ErrRefused, p.Time.Format(Time), FormatID(last.Seq), last.Taken.Format(Time))
 	case found == nil:
-		return Candidate{}, fmt.Errorf("%w: %s is before the first snapshot, %s of %s", ErrRefused, p.Time.Format(time.RFC3339), FormatID(first.Seq), first.Taken.Format(time.RFC3339))
+		return Candidate{}, fmt.Errorf("%w: %s is before the first snapshot, %s of %s", ErrRefused, p.Time.Format(Time), FormatID(first.Seq), first.Taken.Format(Time))
 	}
 	return *found, nil
 }

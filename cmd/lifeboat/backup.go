@@ -54,7 +54,7 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 			a.note("warning: target %s was missed: %v", c.Name, c.Err)
 			missed = verdictError{errors.New("the snapshot is committed, but not on every target: repair them; the next backup brings them up to date")}
 		} else if c.Emptied {
-			missed = verdictError{fmt.Errorf("target %s has lost its journal, as if somebody had emptied it: it was filled again from the other copies; find out what happened", c.Name)}
+			missed = verdictError{fmt.Errorf("target %s held no journal: somebody emptied it, unless an init was cut short: it was filled again from the other copies; find out what happened", c.Name)}
 		}
 	}
 	s := d.Snapshot
@@ -62,8 +62,12 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 	if a.json {
 		return errors.Join(a.printJSON(row), missed)
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %s snapshot of %s: %s read, %s stored, %s\n", restore.FormatID(d.Seq), s.Kind, name,
-		humanize.IBytes(uint64(s.Read)), humanize.IBytes(uint64(s.Stored)), (time.Duration(s.Duration) * time.Millisecond).Round(10*time.Millisecond))
+	nothing := ""
+	if s.Stored == 0 {
+		nothing = " (nothing changed)"
+	}
+	_, err := fmt.Fprintf(a.out, "%s  %s snapshot of %s: %s read, %s stored%s, %s\n", restore.FormatID(d.Seq), s.Kind, name,
+		humanize.IBytes(uint64(s.Read)), humanize.IBytes(uint64(s.Stored)), nothing, (time.Duration(s.Duration) * time.Millisecond).Round(10*time.Millisecond))
 	return errors.Join(err, missed)
 }
 

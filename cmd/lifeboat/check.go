@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -28,41 +29,102 @@ func (a *app) check() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			name, r, err := a.reader(c.Context(), x)
+			if _, err := identities(x); err != nil {
+				return err
+			}
+			from, err := a.allCopies(x)
 			if err != nil {
 				return err
 			}
-			job := verify.Job{Reader: r, Share: part}
-			if len(args) > 0 {
-				job.Source = args[0]
+			rows := []checkRow{}
+			var bad, failed []error
+			for _, x.from = range from {
+				row, err := a.checkOne(c.Context(), x, args, part)
+				var verdict verdictError
+				switch {
+				case errors.As(err, &verdict):
+					bad = append(bad, err)
+				case c.Context().Err() != nil:
+					return err
+				case err != nil && len(from) > 1:
+					bad = append(bad, verdictError{fmt.Errorf("%s: %w", x.from, err)})
+				case err != nil:
+					failed = append(failed, err)
+				}
+				if row != nil {
+					rows = append(rows, *row)
+				}
 			}
-			err = a.unlock(c.Context(), x, r, false)
-			switch {
-			case err == nil:
-				job.Contents = identityPath(x) != ""
-			case errors.Is(err, crypto.ErrIdentity) && identityPath(x) == "" && job.Source == "":
-				// nothing opens it: what can be seen without a key is checked
-			case absent(err) && !errors.Is(err, crypto.ErrIdentity), errors.Is(err, crypto.ErrDamaged):
-				job.Failed = err // the keys or the index do not load: the report names it
-			default:
-				return err
+			if a.json && len(rows) > 0 {
+				if err := a.printJSON(rows); err != nil {
+					return err
+				}
 			}
-			p := a.progress("check " + name)
-			job.Started, job.Progress = p.start, p.add
-			report, err := verify.Check(c.Context(), job)
-			p.done()
-			if err != nil {
-				return err
-			}
-			if strings.Contains(x.from, "://") {
-				return a.checked(name, report)
-			}
-			return errors.Join(a.known(name, r, report, part == 1), a.checked(name, report))
+			return errors.Join(append(failed, bad...)...)
 		},
 	}
 	x.flags(c)
 	c.Flags().StringVar(&share, "read-data", "100%", "read only this `SHARE` of the packs, chosen at random, such as 5%")
 	return a.jsonFlag(c)
+}
+
+// checkRow is the check of one copy in JSON.
+type checkRow struct {
+	Target string `json:"target"`
+	*verify.Report
+}
+
+// allCopies names what to check: the copy that was asked for, or all that are configured.
+func (a *app) allCopies(x access) ([]string, error) {
+	if x.from != "" {
+		return []string{x.from}, nil
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range cfg.Targets {
+		names = append(names, t.Name)
+	}
+	return names, nil
+}
+
+// checkOne checks one copy and tells what it found.
+func (a *app) checkOne(ctx context.Context, x access, args []string, part float64) (*checkRow, error) {
+	name, r, err := a.reader(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	job := verify.Job{Reader: r, Share: part}
+	if len(args) > 0 {
+		job.Source = args[0]
+	}
+	err = a.unlock(ctx, x, r, false)
+	switch {
+	case err == nil:
+		job.Contents = identityPath(x) != ""
+	case errors.Is(err, crypto.ErrIdentity) && identityPath(x) == "" && job.Source == "":
+		// nothing opens it: what can be seen without a key is checked
+	case absent(err) && !errors.Is(err, crypto.ErrIdentity), errors.Is(err, crypto.ErrDamaged):
+		job.Failed = err // the keys or the index do not load: the report names it
+	default:
+		return nil, err
+	}
+	p := a.progress("check " + name)
+	job.Started, job.Progress = p.start, p.add
+	report, err := verify.Check(ctx, job)
+	p.done()
+	if err != nil {
+		return nil, err
+	}
+	row := &checkRow{name, report}
+	if !strings.Contains(x.from, "://") {
+		if err := a.known(name, r, report, part == 1); err != nil {
+			return row, err
+		}
+	}
+	return row, a.checked(name, report)
 }
 
 // known adds to the report what this host knows better than the copy, and keeps what a full check found for the next backup.
@@ -95,25 +157,22 @@ func parseShare(s string) (float64, error) {
 	return n / 100, nil
 }
 
+// checked tells people what a check found.
 func (a *app) checked(name string, r *verify.Report) error {
-	if a.json {
-		if err := a.printJSON(r); err != nil {
-			return err
-		}
-	} else {
+	if !a.json {
 		fmt.Fprintf(a.out, "%s: %d records, %d objects, %s read; %s\n", name, r.Records, r.Objects, humanize.IBytes(uint64(r.BytesRead)), r.Depth)
 		for _, d := range r.Damage {
 			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", d.What, d.Why)
-			for _, s := range d.Affects {
-				fmt.Fprintf(a.out, "        affects %s\n", s)
+			if len(d.Affects) > 0 {
+				fmt.Fprintf(a.out, "        affects %s\n", strings.Join(d.Affects, ", "))
 			}
+		}
+		if len(r.Damage) == 0 {
+			fmt.Fprintln(a.out, "whole")
 		}
 	}
 	if len(r.Damage) > 0 {
-		return verdictError{fmt.Errorf("%d faults found on %s: take a new backup now (it stores again what is lost), and restore what is needed from another copy", len(r.Damage), name)}
-	}
-	if !a.json {
-		fmt.Fprintln(a.out, "whole")
+		return verdictError{fmt.Errorf("%s is damaged: where another copy is whole, move this one away and run `lifeboat init`, which makes it anew; otherwise back up now, which stores again what is lost", name)}
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestDamage(t *testing.T) {
 				s := x.run("backup", "crm")
 				t.Log(s)
 				if s.code == 0 {
-					s2:=x.run("restore", "crm", "--from", url, "--identity", x.path("key"), "--to", filepath.Join(t.TempDir(), "out"))
+					s2 := x.run("restore", "crm", "--from", url, "--identity", x.path("key"), "--to", filepath.Join(t.TempDir(), "out"))
 					t.Log(s2)
 				}
 				x.must(os.RemoveAll(x.path("disk")))

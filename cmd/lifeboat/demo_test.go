@@ -73,7 +73,7 @@ func TestDemo(t *testing.T) {
 		`s6  incremental snapshot of crm`,
 		`\(meanwhile the writer committed [1-9][0-9,]* transactions\)`,
 		`rows deleted at .*; contacts left: 0`,
-		`using s5 of`,
+		`using s5, taken`,
 		`restored/crm.db passes integrity_check and foreign_key_check`,
 		`contacts +([1-9][0-9,]*) before the mistake, 0 after it, [1-9][0-9,]* restored`,
 		`their SHA-256 +([0-9a-f]{16})... before, [0-9a-f]{16}... restored: equal`,

@@ -163,7 +163,7 @@ func readContacts(ctx context.Context, db *sql.DB) (c contacts, err error) {
 		if err := rows.Scan(&id, &account, &text[0], &text[1], &text[2], &text[3], &text[4], &text[5]); err != nil {
 			return c, fmt.Errorf("read contacts: %w", err)
 		}
-		fmt.Fprintf(h, "%d %d %q\n", id, account, text)
+		h.Write(fmt.Appendf(nil, "%d %d %q\n", id, account, text))
 		c.Rows++
 	}
 	c.Digest = hex.EncodeToString(h.Sum(nil))

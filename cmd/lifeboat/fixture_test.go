@@ -51,7 +51,9 @@ func (x *fixture) configure(file, state, targets string) {
 		x.path(state), x.path("recipients"), x.path("crm.db"), targets), 0o600))
 }
 
-func (x *fixture) path(elem ...string) string { return filepath.Join(append([]string{x.dir}, elem...)...) }
+func (x *fixture) path(elem ...string) string {
+	return filepath.Join(append([]string{x.dir}, elem...)...)
+}
 
 func (x *fixture) must(err error) {
 	x.t.Helper()

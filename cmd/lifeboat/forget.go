@@ -51,7 +51,7 @@ func (a *app) forget() *cobra.Command {
 				}
 				fmt.Fprintf(a.out, "forgot %s\n", args[0])
 				if got.Condemned > 0 {
-					fmt.Fprintf(a.out, "%s in %d packs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.Condemned, got.SweepAt.Format(time.RFC3339))
+					fmt.Fprintf(a.out, "%s that nothing else needs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.SweepAt.Format(time.RFC3339))
 				}
 				if n := got.Swept + got.Orphans; n > 0 {
 					fmt.Fprintf(a.out, "deleted %d objects that nothing needs\n", n)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,22 +15,25 @@ import (
 )
 
 func (a *app) initialise() *cobra.Command {
-	var takeOver bool
+	var takeOver, yes bool
 	var x access
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Prepare the state directory and every target",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := a.hostConfig(!takeOver)
-			if err != nil {
-				return err
-			}
 			recipients, err := a.recipients()
 			if err != nil {
 				return err
 			}
+			cfg, err := a.hostConfig(false)
+			if err != nil {
+				return err
+			}
 			if !takeOver {
+				if err := a.refill(c.Context(), cfg, yes); err != nil {
+					return err
+				}
 				h, err := repository.Init(c.Context(), cfg, recipients)
 				if err != nil {
 					return err
@@ -52,8 +56,33 @@ func (a *app) initialise() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&takeOver, "take-over", false, "adopt the repository that the targets hold, in place of its former host")
+	c.Flags().BoolVar(&yes, "yes", false, "make copies anew that are gone, without asking")
 	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE`: opens the repository for --take-over; the fingerprint is noted in it")
 	return c
+}
+
+// refill makes the directories of new targets. A target that was prepared earlier and is empty now is made anew only when
+// someone says so: more often its disk is not mounted, and the copy would fill the disk below.
+func (a *app) refill(ctx context.Context, c repository.Config, yes bool) error {
+	known, err := repository.Prepared(c.StateDir)
+	if err != nil {
+		return err
+	}
+	for i, t := range a.cfg.Targets {
+		copied := c.Copies[i]
+		if copied.Err != nil && !absent(copied.Err) {
+			continue // Init reports it
+		}
+		if known[t.Name] && (copied.Err != nil || repository.Empty(ctx, copied.Target)) {
+			if err := a.confirm(yes, fmt.Sprintf("Target %s held a copy and is empty now. Is its disk mounted, and shall the copy be made anew?", t.Name)); err != nil {
+				return fmt.Errorf("target %s held a copy and is empty now; is its disk mounted? %w", t.Name, err)
+			}
+		}
+		if copied.Err != nil {
+			copied.Target, copied.Err = openTarget(t, true)
+		}
+	}
+	return nil
 }
 
 // recipients reads who can restore from the configuration.
@@ -89,7 +118,7 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 	}
 	for _, r := range recipients {
 		if r.Class == crypto.Classic {
-			a.note("warning: recipient %.16s... is classic: what it can open is not protected against a future quantum computer", r.Text)
+			a.note("warning: recipient %s is classic: what it can open is not protected against a future quantum computer", r.Text)
 		}
 	}
 	for _, s := range a.cfg.Sources {

@@ -185,8 +185,10 @@ func (x *fixture) snapshots(target string) []string {
 // restores restores every snapshot that a copy has committed.
 func (s stage) restores(x *fixture, target string) {
 	x.t.Helper()
-	if _, err := os.Stat(x.path(target, "lifeboat.json")); err != nil {
-		return // init did not come so far
+	for _, name := range []string{"lifeboat.json", "journal/writer/000000000001"} {
+		if _, err := os.Stat(x.path(target, name)); err != nil {
+			return // init did not come so far
+		}
 	}
 	for _, id := range x.snapshots(target) {
 		got := x.restored("--from", "file://"+x.path(target), "--at", "snapshot:"+id)
@@ -225,7 +227,7 @@ func (x *fixture) tidyState() {
 	entries, err := os.ReadDir(x.path("state"))
 	x.must(err)
 	for _, e := range entries {
-		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "damaged"}, e.Name()) {
+		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "damaged", "targets.json"}, e.Name()) {
 			x.t.Errorf("state/%s is left behind", e.Name())
 		}
 	}

@@ -40,6 +40,9 @@ func (a *app) restore() *cobra.Command {
 			if to == "" && !dry {
 				return usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
 			}
+			if _, err := identities(x); err != nil {
+				return err
+			}
 			name, r, err := a.reader(c.Context(), x)
 			if err != nil {
 				return err
@@ -83,7 +86,7 @@ func (a *app) restore() *cobra.Command {
 
 // choose picks the snapshot for a point and says how far it is from what was asked.
 func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (repository.Snapshot, error) {
-	list, err := r.Snapshots(ctx, source)
+	list, err := a.snapshotsOf(ctx, r, source)
 	if err != nil {
 		return repository.Snapshot{}, err
 	}
@@ -96,8 +99,8 @@ func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p
 		return repository.Snapshot{}, fmt.Errorf("restore %s: %w", source, err)
 	}
 	if !p.Time.IsZero() {
-		a.note("%s holds no log of %s: using %s of %s, %s before the time asked for", "this repository", source, restore.FormatID(chosen.Seq),
-			chosen.Taken.UTC().Format(time.RFC3339), p.Time.Sub(chosen.Taken).Round(time.Second))
+		a.note("%s has no log, only snapshots: using %s, taken %s, %s before the time asked for", source, restore.FormatID(chosen.Seq),
+			chosen.Taken.UTC().Format(restore.Time), p.Time.Sub(chosen.Taken).Round(time.Millisecond))
 	}
 	for _, s := range list {
 		if s.Seq == chosen.Seq {
@@ -129,8 +132,8 @@ func (a *app) planned(row restoreRow) error {
 		return a.printJSON(row)
 	}
 	p := row.Plan
-	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %d frames of %d packs, from %s\n",
-		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(time.RFC3339), p.Files, humanize.IBytes(uint64(p.Size)),
+	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %d frames and %d packs, from %s\n",
+		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(restore.Time), p.Files, humanize.IBytes(uint64(p.Size)),
 		humanize.IBytes(uint64(p.Fetch)), p.Frames, p.Packs, row.From)
 	return err
 }
@@ -141,7 +144,7 @@ func (a *app) restored(row restoreRow) error {
 	}
 	d := time.Duration(row.Duration) * time.Millisecond
 	_, err := fmt.Fprintf(a.out, "restored %s of %s (taken %s) to %s: %s in %s\n", row.Snapshot.ID, row.Snapshot.Source,
-		row.Snapshot.Taken.UTC().Format(time.RFC3339), row.To, humanize.IBytes(uint64(row.Plan.Size)), d.Round(10*time.Millisecond))
+		row.Snapshot.Taken.UTC().Format(restore.Time), row.To, humanize.IBytes(uint64(row.Plan.Size)), d.Round(10*time.Millisecond))
 	return err
 }
 
@@ -158,7 +161,7 @@ func (a *app) boot(ctx context.Context, engine, dir string) error {
 		if err := sqlite.Verify(ctx, f); err != nil {
 			return verdictError{fmt.Errorf("%s does not pass the engine's check: %w", f, err)}
 		}
-		a.note("%s passes integrity_check and foreign_key_check: sqlite3 %s", f, f)
+		a.note("%s passes integrity_check and foreign_key_check\nput it in place only with the old -wal and -shm moved away; look at it with: sqlite3 -readonly %s", f, f)
 	}
 	return nil
 }

@@ -61,9 +61,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 }
 
 func (a *app) run(ctx context.Context, args []string) int {
+	out := &checkedWriter{w: a.out}
+	a.out = out
 	root := a.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := errors.Join(root.ExecuteContext(ctx), out.err)
 	if err == nil {
 		return exitDone
 	}
@@ -73,6 +75,21 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintf(a.err, "lifeboat: %s\n", message(err))
 	return exitCode(err)
+}
+
+// checkedWriter remembers the first error of the standard output: a result that could not be written is a failure, and is
+// noticed here once for all commands.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("write the result: %w", err)
+	}
+	return n, err
 }
 
 func exitCode(err error) int {
@@ -96,8 +113,11 @@ func exitCode(err error) int {
 // message is an error for people: the hint that fits, and no more lines than it needs.
 func message(err error) string {
 	s := err.Error()
-	if errors.Is(err, crypto.ErrIdentity) && !strings.Contains(s, "--identity") {
+	switch {
+	case errors.Is(err, crypto.ErrIdentity) && !strings.Contains(s, "--identity"):
 		s += ": give the right one with --identity FILE"
+	case errors.Is(err, crypto.ErrDamaged) && !strings.Contains(s, "--from"):
+		s += ": try another copy with --from, and run `lifeboat check`"
 	}
 	return s
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -62,7 +65,7 @@ func (a *app) snapshots() *cobra.Command {
 						complete++
 					}
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", r.ID, r.Source, r.Taken.UTC().Format(time.RFC3339), r.Kind,
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", r.ID, r.Source, r.Taken.UTC().Format(restore.Time), r.Kind,
 					humanize.IBytes(uint64(r.Size)), humanize.IBytes(uint64(r.Stored)), complete, len(r.Copies))
 			}
 			return w.Flush()
@@ -85,8 +88,33 @@ func (a *app) list(ctx context.Context, x access, args []string) (string, []repo
 	if len(args) > 0 {
 		source = args[0]
 	}
-	list, err := r.Snapshots(ctx, source)
+	list, err := a.snapshotsOf(ctx, r, source)
 	return name, list, err
+}
+
+// snapshotsOf lists the snapshots of one source, or of all where source is empty. A source that has none and is not
+// configured either is refused.
+func (a *app) snapshotsOf(ctx context.Context, r *repository.Reader, source string) ([]repository.Snapshot, error) {
+	list, err := r.Snapshots(ctx, source)
+	if err != nil || len(list) > 0 || source == "" {
+		return list, err
+	}
+	if cfg, err := a.config(); err == nil {
+		if _, ok := cfg.Source(source); ok {
+			return nil, nil
+		}
+	}
+	all, err := r.Snapshots(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var have []string
+	for _, s := range all {
+		if !slices.Contains(have, s.Name) {
+			have = append(have, s.Name)
+		}
+	}
+	return nil, fmt.Errorf("%w: there is no source %q here; it has snapshots of: %s", restore.ErrRefused, source, strings.Join(have, ", "))
 }
 
 // positions finds out how far each copy is; from a URL there is only the one.
@@ -140,9 +168,11 @@ func (a *app) window() *cobra.Command {
 				return a.printJSON(rows)
 			}
 			for _, w := range rows {
-				fmt.Fprintf(a.out, "%s: from %s to %s\n", w.Source, w.Earliest.UTC().Format(time.RFC3339), w.Latest.UTC().Format(time.RFC3339))
-				for _, g := range w.Gaps {
-					fmt.Fprintf(a.out, "  %s .. %s  %s\n", g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), g.Reason)
+				fmt.Fprintf(a.out, "%s: from %s to %s\n", w.Source, w.Earliest.UTC().Format(restore.Time), w.Latest.UTC().Format(restore.Time))
+				byReason := w.reasons()
+				for _, reason := range slices.Sorted(maps.Keys(byReason)) {
+					gaps := byReason[reason]
+					fmt.Fprintf(a.out, "  %d gaps, the longest of %s: %s\n", len(gaps), longest(gaps).Round(time.Second), reason)
 				}
 			}
 			return nil
@@ -180,4 +210,20 @@ func windows(list []repository.Snapshot) []windowRow {
 		last[s.Name] = n
 	}
 	return rows
+}
+
+// reasons groups the gaps by reason.
+func (w windowRow) reasons() map[string][]gap {
+	out := map[string][]gap{}
+	for _, g := range w.Gaps {
+		out[g.Reason] = append(out[g.Reason], g)
+	}
+	return out
+}
+
+func longest(gaps []gap) (d time.Duration) {
+	for _, g := range gaps {
+		d = max(d, g.To.Sub(g.From).Abs())
+	}
+	return d
 }

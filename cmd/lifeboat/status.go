@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -123,21 +124,32 @@ func (a *app) reported(r statusReport) error {
 				fmt.Fprintf(w, "%s\t-\t-\t-\t0\t%s\n", s.Source, s.Verdict)
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Source, s.Last.ID, (time.Duration(s.Age) * time.Second).String(), humanize.IBytes(uint64(s.Last.Size)), s.Count, s.Verdict)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Source, s.Last.ID, humanize.RelTime(s.Last.Taken, s.Last.Taken.Add(time.Duration(s.Age)*time.Second), "", ""), humanize.IBytes(uint64(s.Last.Size)), s.Count, s.Verdict)
 		}
 		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED")
 		for _, c := range r.Copies {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\n", c.Target, c.State, c.Records, c.Behind, c.Damaged)
-			if c.Error != "" {
-				a.note("target %s: %s", c.Target, c.Error)
-			}
 		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
-	if r.Verdict != "ok" {
-		return verdictError{errors.New("not everything is as it should be: see above")}
+	var bad []string
+	for _, s := range r.Sources {
+		if s.Last == nil {
+			bad = append(bad, fmt.Sprintf("source %s was never backed up", s.Source))
+		}
+	}
+	for _, c := range r.Copies {
+		switch {
+		case c.Error != "":
+			bad = append(bad, fmt.Sprintf("target %s is %s: %s", c.Target, c.State, c.Error))
+		case c.State != "complete":
+			bad = append(bad, fmt.Sprintf("target %s is %s", c.Target, c.State))
+		}
+	}
+	if len(bad) > 0 {
+		return verdictError{errors.New(strings.Join(bad, "\nlifeboat: "))}
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func (a *app) version() *cobra.Command {
 			v, revision := "unknown", ""
 			if info, ok := debug.ReadBuildInfo(); ok {
 				v = info.Main.Version
+				revision = "of an unknown revision"
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
 						revision = s.Value
