@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -46,13 +47,14 @@ func (c *Catalog) Reset() error {
 	return nil
 }
 
-// view runs f on an open database; it does nothing where there is none. bbolt panics on damaged pages: that is an error
-// here, and the caller resets.
+// view runs f on an open database; it does nothing where there is none. bbolt panics on damaged pages, and reading a page
+// behind the end of a file that was cut short is a fault: both are errors here, and the caller resets.
 func (c *Catalog) view(f func(*bbolt.Tx) error) (err error) {
 	if _, err := os.Stat(c.path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	defer recovered(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	db, err := bbolt.Open(c.path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
 	if err != nil {
 		return fmt.Errorf("open the catalog: %w", err)
@@ -63,12 +65,13 @@ func (c *Catalog) view(f func(*bbolt.Tx) error) (err error) {
 
 func (c *Catalog) update(f func(*bbolt.Tx) error) (err error) {
 	defer recovered(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	db, err := bbolt.Open(c.path, 0o600, &bbolt.Options{Timeout: lockWait})
 	if err != nil {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
+	defer db.Close() // also after a panic, which would keep the file locked; the second time it does nothing
 	if err := db.Update(f); err != nil {
-		_ = db.Close() // the update failed: its error tells more
 		return fmt.Errorf("update the catalog: %w", err)
 	}
 	return db.Close()
@@ -170,7 +173,7 @@ func encode(h *crypto.Hasher, c *Chunk) []byte {
 	b = append(b, c.Loc.Frame[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(c.Loc.Off))
 	b = binary.BigEndian.AppendUint32(b, uint32(c.Loc.Len))
-	mac := h.Tree(b)
+	mac := h.Local(b)
 	return append(b[crypto.IDSize:], mac[:macSize]...)
 }
 

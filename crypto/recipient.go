@@ -31,7 +31,7 @@ type Recipient struct {
 }
 
 // ParseRecipient understands native age recipients (age1pq1..., age1...) and recipients of age plugins (age1NAME1...).
-func ParseRecipient(s string) (Recipient, error) {
+func ParseRecipient(s string, ui *plugin.ClientUI) (Recipient, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case holdsIdentity(s):
@@ -45,7 +45,7 @@ func ParseRecipient(s string) (Recipient, error) {
 		if r, err := age.ParseX25519Recipient(s); err == nil {
 			return Recipient{r, s, Classic}, nil
 		}
-		r, err := plugin.NewRecipient(s, nil)
+		r, err := plugin.NewRecipient(s, ui)
 		return Recipient{r, s, Classic}, wrapRecipient(s, err)
 	default:
 		r, err := age.ParseX25519Recipient(s)
@@ -67,10 +67,10 @@ func wrapRecipient(s string, err error) error {
 }
 
 // ParseRecipients parses each of texts; at least one is needed.
-func ParseRecipients(texts []string) ([]Recipient, error) {
+func ParseRecipients(texts []string, ui *plugin.ClientUI) ([]Recipient, error) {
 	var out []Recipient
 	for _, t := range texts {
-		r, err := ParseRecipient(t)
+		r, err := ParseRecipient(t, ui)
 		if err != nil {
 			return nil, err
 		}
@@ -123,14 +123,14 @@ func OpenSealed(sealed []byte, identities []age.Identity) ([]byte, error) {
 }
 
 // ParseIdentities reads an identity file: native identities and those of plugins, one per line, # for comments.
-func ParseIdentities(b []byte) ([]age.Identity, error) {
+func ParseIdentities(b []byte, ui *plugin.ClientUI) ([]age.Identity, error) {
 	var out []age.Identity
 	for i, line := range strings.Split(string(b), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		id, err := parseIdentity(line)
+		id, err := parseIdentity(line, ui)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
@@ -143,10 +143,10 @@ func ParseIdentities(b []byte) ([]age.Identity, error) {
 }
 
 // parseIdentity never repeats the line in an error: it is a secret, or was meant to be one.
-func parseIdentity(line string) (age.Identity, error) {
+func parseIdentity(line string, ui *plugin.ClientUI) (age.Identity, error) {
 	switch {
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		id, err := plugin.NewIdentity(line, nil)
+		id, err := plugin.NewIdentity(line, ui)
 		if err != nil {
 			return nil, errors.New("not a valid plugin identity")
 		}

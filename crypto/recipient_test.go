@@ -20,20 +20,20 @@ func TestParseRecipient(t *testing.T) {
 		"spaces":  {"  " + classic(t).Recipient().String() + "\n", Classic},
 		"plugin":  {plugin.EncodeRecipient("yubikey", []byte("some data")), Classic},
 	} {
-		r, err := ParseRecipient(v.text)
+		r, err := ParseRecipient(v.text, nil)
 		if err != nil || r.Class != v.class || r.Text != strings.TrimSpace(v.text) || r.Recipient == nil {
 			t.Errorf("%s: %+v, error %v", name, r, err)
 		}
 	}
 	for _, text := range []string{"", "age1", "age1pq1", "age1pq1qqqqqq", "age1yubikey1", "ssh-ed25519 AAAA", "a@example.com", classic(t).Recipient().String() + "x", hybrid(t).Recipient().String()[:100]} {
-		if r, err := ParseRecipient(text); err == nil {
+		if r, err := ParseRecipient(text, nil); err == nil {
 			t.Errorf("%q is a recipient: %+v", text, r)
 		}
 	}
-	if _, err := ParseRecipients(nil); err == nil {
+	if _, err := ParseRecipients(nil, nil); err == nil {
 		t.Error("no recipients are accepted")
 	}
-	if _, err := ParseRecipients([]string{classic(t).Recipient().String(), "age1"}); err == nil {
+	if _, err := ParseRecipients([]string{classic(t).Recipient().String(), "age1"}, nil); err == nil {
 		t.Error("a bad recipient after a good one is accepted")
 	}
 }
@@ -60,11 +60,11 @@ func TestErrorsHideSecrets(t *testing.T) {
 			return false
 		}
 		for _, form := range secretForms(secret) {
-			if _, err := ParseRecipient(form); err == nil || leaks(err) {
-				t.Errorf("ParseRecipient(%q): %v", form, err)
+			if _, err := ParseRecipient(form, nil); err == nil || leaks(err) {
+				t.Errorf("ParseRecipient(%q, nil): %v", form, err)
 			}
-			if ids, err := ParseIdentities([]byte("# a comment\n\n" + form)); err != nil && leaks(err) {
-				t.Errorf("ParseIdentities(%q): %v %v", form, ids, err)
+			if ids, err := ParseIdentities([]byte("# a comment\n\n"+form), nil); err != nil && leaks(err) {
+				t.Errorf("ParseIdentities(%q, nil): %v %v", form, ids, err)
 			}
 			if _, err := ParseHostSecrets([]byte(`{"lifeboat":"host","id_key":"` + form + `"}`)); err == nil || leaks(err) {
 				t.Errorf("ParseHostSecrets: %v", err)
@@ -82,12 +82,12 @@ func TestErrorsHideSecrets(t *testing.T) {
 func TestParseIdentities(t *testing.T) {
 	h, c := hybrid(t), classic(t)
 	text := "# created: today\n# public key: " + c.Recipient().String() + "\n" + c.String() + "\r\n\n  " + h.String() + "\n" + plugin.EncodeIdentity("yubikey", []byte("x")) + "\n"
-	ids, err := ParseIdentities([]byte(text))
+	ids, err := ParseIdentities([]byte(text), nil)
 	if err != nil || len(ids) != 3 {
 		t.Fatalf("%d identities, error %v", len(ids), err)
 	}
 	for name, text := range map[string]string{"empty": "", "comments": "# nothing\n", "recipient": h.Recipient().String(), "mistyped": strings.Replace(c.String(), "Q", "X", 1) + "Q", "noise": string(noise(1, 500))} {
-		if ids, err := ParseIdentities([]byte(text)); err == nil {
+		if ids, err := ParseIdentities([]byte(text), nil); err == nil {
 			t.Errorf("%s: %v", name, ids)
 		}
 	}
@@ -95,7 +95,7 @@ func TestParseIdentities(t *testing.T) {
 
 func TestKeyFilesPerClass(t *testing.T) {
 	h, h2, c := hybrid(t), hybrid(t), classic(t)
-	recipients, err := ParseRecipients([]string{h.Recipient().String(), c.Recipient().String(), h2.Recipient().String()})
+	recipients, err := ParseRecipients([]string{h.Recipient().String(), c.Recipient().String(), h2.Recipient().String()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,14 +144,14 @@ func (h *HostSecrets) Keys() (*HostKeys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read host secrets: index identity: %w", ErrDamaged)
 	}
-	if !h.Polynomial.Irreducible() {
+	if h.Polynomial.Deg() != 53 || !h.Polynomial.Irreducible() {
 		return nil, fmt.Errorf("read host secrets: polynomial: %w", ErrDamaged)
 	}
 	return &HostKeys{IDs: ids, Sealed: []age.Recipient{epoch}, Host: []age.Recipient{epoch, index.Recipient()}, Index: index, Root: h.RootKey}, nil
 }
 
-// Open parses the epoch's identity and ID key.
-func (e *EpochSecret) Open() (age.Identity, IDKey, error) {
+// Open parses the epoch's identity and ID key. The caller checks that the root certified the identity's recipient.
+func (e *EpochSecret) Open() (*age.HybridIdentity, IDKey, error) {
 	ids, err := NewIDKey(e.IDKey, e.Repository)
 	if err != nil {
 		return nil, ids, fmt.Errorf("read epoch secret: %w", err)

@@ -82,17 +82,19 @@ func Fingerprint(rootKey string) (string, error) {
 	return strings.Join([]string{h[:8], h[8:16], h[16:24], h[24:]}, "-"), nil
 }
 
-// Certificate is the root's word that a key has a role from a journal record on.
+// Certificate is the root's word that a key has a role from a journal record on, and which epoch content is sealed to.
+// Who steals the signing key can name key files, but no other epoch.
 type Certificate struct {
 	Repository ID
 	Role       Role
 	Key        string // verifier key
 	From       uint64 // first record
+	Epoch      string // recipient
 }
 
 // SignCertificate returns the certificate as a note signed by root.
 func SignCertificate(root note.Signer, c Certificate) (string, error) {
-	text := fmt.Sprintf("lifeboat certificate 1\nrepository %s\nrole %s\nkey %s\nfrom %d\n", c.Repository, c.Role, c.Key, c.From)
+	text := fmt.Sprintf("lifeboat certificate 1\nrepository %s\nrole %s\nkey %s\nfrom %d\nepoch %s\n", c.Repository, c.Role, c.Key, c.From, c.Epoch)
 	b, err := note.Sign(&note.Note{Text: text}, root)
 	if err != nil {
 		return "", fmt.Errorf("sign certificate: %w", err)
@@ -107,11 +109,11 @@ func OpenCertificate(root note.Verifier, signed string) (c Certificate, err erro
 		return c, fmt.Errorf("verify certificate: %w", err)
 	}
 	lines := strings.Split(n.Text, "\n")
-	values := make([]string, 4)
-	if len(lines) != 6 || lines[0] != "lifeboat certificate 1" || lines[5] != "" {
+	values := make([]string, 5)
+	if len(lines) != 7 || lines[0] != "lifeboat certificate 1" || lines[6] != "" {
 		return c, fmt.Errorf("read certificate: %w", ErrDamaged)
 	}
-	for i, key := range []string{"repository ", "role ", "key ", "from "} {
+	for i, key := range []string{"repository ", "role ", "key ", "from ", "epoch "} {
 		v, ok := strings.CutPrefix(lines[i+1], key)
 		if !ok {
 			return c, fmt.Errorf("read certificate: no %s: %w", key, ErrDamaged)
@@ -121,7 +123,7 @@ func OpenCertificate(root note.Verifier, signed string) (c Certificate, err erro
 	if c.Repository, err = ParseID(values[0]); err != nil {
 		return c, fmt.Errorf("read certificate: %w", err)
 	}
-	c.Role, c.Key = Role(values[1]), values[2]
+	c.Role, c.Key, c.Epoch = Role(values[1]), values[2], values[4]
 	if c.From, err = strconv.ParseUint(values[3], 10, 64); err != nil {
 		return c, fmt.Errorf("read certificate: %w", err)
 	}

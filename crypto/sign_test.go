@@ -39,7 +39,7 @@ func TestCertificate(t *testing.T) {
 	repository := ID(noise(1, IDSize))
 	root := newAuthority(t, repository, Root, noise(2, 32))
 	writer := newAuthority(t, repository, Writer, noise(3, 32))
-	want := Certificate{repository, Writer, writer.vkey, 7}
+	want := Certificate{repository, Writer, writer.vkey, 7, "age1pq1example"}
 	signed, err := SignCertificate(root.signer, want)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestCertificate(t *testing.T) {
 	if got, err := OpenCertificate(root.verifier, signed); err != nil || got != want {
 		t.Errorf("%+v, error %v", got, err)
 	}
-	text := fmt.Sprintf("lifeboat certificate 1\nrepository %s\nrole writer\nkey %s\nfrom 7\n", repository, writer.vkey)
+	text := fmt.Sprintf("lifeboat certificate 1\nrepository %s\nrole writer\nkey %s\nfrom 7\nepoch age1pq1example\n", repository, writer.vkey)
 	if !strings.HasPrefix(signed, text+"\n— lifeboat/"+repository.String()+"/root ") {
 		t.Errorf("not as doc/format.md says:\n%s", signed)
 	}
@@ -64,7 +64,7 @@ func TestForgedCertificate(t *testing.T) {
 	repository, foreign := ID(noise(1, IDSize)), ID(noise(9, IDSize))
 	seed := noise(2, 32)
 	root := newAuthority(t, repository, Root, seed)
-	c := Certificate{repository, Writer, root.vkey, 1}
+	c := Certificate{repository, Writer, root.vkey, 1, "age1pq1example"}
 	for name, signer := range map[string]authority{
 		"another root":                 newAuthority(t, repository, Root, noise(4, 32)),
 		"the same key as writer":       newAuthority(t, repository, Writer, seed),

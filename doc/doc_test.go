@@ -58,7 +58,7 @@ func newHand(t *testing.T, class crypto.Class) *hand {
 		t.Fatal(err)
 	}
 	_, other := generate(t, crypto.PQ)
-	recipients, err := crypto.ParseRecipients([]string{other, public})
+	recipients, err := crypto.ParseRecipients([]string{other, public}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func (f forgery) write(t *testing.T, h *hand) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim, err := crypto.ParseIdentities(read(t, h.identity))
+	victim, err := crypto.ParseIdentities(read(t, h.identity), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func (f forgery) write(t *testing.T, h *hand) {
 	if !ok {
 		t.Fatalf("identity of type %T", victim[0])
 	}
-	to, err := crypto.ParseRecipient(hybrid.Recipient().String())
+	to, err := crypto.ParseRecipient(hybrid.Recipient().String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

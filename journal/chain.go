@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
 
 	"lifeboat/crypto"
@@ -19,6 +21,7 @@ type Chain struct {
 	root       note.Verifier
 	rootKey    string
 	writer     note.Verifier
+	epochs     []string
 }
 
 // Len is the number of verified records, which is also the number of the newest.
@@ -183,9 +186,18 @@ func (c *Chain) certify(certificate string, from uint64) error {
 	if cert.Repository != c.repository || cert.Role != crypto.Writer || cert.From != from {
 		return errors.New("its certificate is for something else")
 	}
+	if _, err := age.ParseHybridRecipient(cert.Epoch); err != nil {
+		return fmt.Errorf("its certificate names no epoch: %w", err)
+	}
+	if !slices.Contains(c.epochs, cert.Epoch) {
+		c.epochs = append(slices.Clone(c.epochs), cert.Epoch)
+	}
 	c.writer, err = crypto.NewVerifier(c.repository, crypto.Writer, cert.Key)
 	return err
 }
+
+// Epochs lists the recipients that the root certified content to be sealed to, the present one last.
+func (c *Chain) Epochs() []string { return c.epochs }
 
 // complete checks that the details which readers rely on are there.
 func (c *Chain) complete(r *Record) error {

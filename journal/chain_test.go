@@ -59,7 +59,7 @@ func (h *house) certificate(role crypto.Role, seed []byte, from uint64) string {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c, err := crypto.SignCertificate(h.sign(crypto.Root, h.root.Seed), crypto.Certificate{Repository: h.root.Repository, Role: role, Key: vkey, From: from})
+	c, err := crypto.SignCertificate(h.sign(crypto.Root, h.root.Seed), crypto.Certificate{Repository: h.root.Repository, Role: role, Key: vkey, From: from, Epoch: h.host.EpochRecipient})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func (h *house) certificate(role crypto.Role, seed []byte, from uint64) string {
 }
 
 func (h *house) initRecord() Record {
-	return Record{Type: Init, Init: &InitBody{Root: h.host.RootKey, Certificate: h.certificate(crypto.Writer, h.host.SigningSeed, 1), Epoch: 1, Recipient: h.host.EpochRecipient}}
+	return Record{Type: Init, Init: &InitBody{Root: h.host.RootKey, Certificate: h.certificate(crypto.Writer, h.host.SigningSeed, 1)}}
 }
 
 // raw makes the next record after c as Writer does; change is applied before it is signed.

@@ -95,14 +95,15 @@ func newest(ctx context.Context, t target.Target) (last, count uint64, err error
 }
 
 // Position returns how many of c's records stand on t without a hole. Records beyond c, or others in its place, are
-// ErrForeign: another host writes to this repository, or this state directory is older than the repository.
+// ErrForeign if they are signed: another host writes to this repository, or this state directory is older than the
+// repository. If they are not they are damage, or somebody put them there, and the error wraps ErrBroken.
 func Position(ctx context.Context, t target.Target, c *Chain) (uint64, error) {
 	last, count, err := newest(ctx, t)
 	if err != nil {
 		return 0, err
 	}
 	if last > c.Len() {
-		return 0, fmt.Errorf("record %d: %w", last, ErrForeign)
+		return 0, foreign(ctx, t, c)
 	}
 	if count < last {
 		last = 0
@@ -122,9 +123,41 @@ func Position(ctx context.Context, t target.Target, c *Chain) (uint64, error) {
 		return 0, err
 	}
 	if !bytes.Equal(raw, c.entries[last-1].Raw) {
-		return 0, fmt.Errorf("record %d has another content: %w", last, ErrForeign)
+		return 0, c.upTo(last - 1).verdict(raw)
 	}
 	return last, nil
+}
+
+// foreign looks at the first record that t holds beyond c.
+func foreign(ctx context.Context, t target.Target, c *Chain) error {
+	raw, err := target.Read(ctx, t, Name(c.Len()+1), maxRecord)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("it holds records beyond %d, but not %d: %w", c.Len(), c.Len()+1, ErrBroken)
+	}
+	if err != nil {
+		return err
+	}
+	return c.verdict(raw)
+}
+
+// verdict says what it means that raw stands where the next record of c would.
+func (c *Chain) verdict(raw []byte) error {
+	next := *c
+	if err := next.Append(raw); err != nil {
+		return fmt.Errorf("it holds something that is no record of this journal: %w", err)
+	}
+	return fmt.Errorf("record %d: %w", next.Len(), ErrForeign)
+}
+
+// upTo is the chain of the first n records, as it was then.
+func (c *Chain) upTo(n uint64) *Chain {
+	old := &Chain{}
+	for _, e := range c.entries[:n] {
+		if old.Append(e.Raw) != nil {
+			break // never: these records were verified
+		}
+	}
+	return old
 }
 
 func has(ctx context.Context, t target.Target, e Entry) (bool, error) {

@@ -244,6 +244,12 @@ func TestPosition(t *testing.T) {
 			t.Errorf("%s: %d, error %v, want ErrForeign", what, n, err)
 		}
 	}
+	broken := func(what string, s shore) {
+		t.Helper()
+		if n, err := Position(t.Context(), s, c); !errors.Is(err, ErrBroken) || errors.Is(err, ErrForeign) {
+			t.Errorf("%s: %d, error %v, want ErrBroken", what, n, err)
+		}
+	}
 	s := newShore(t)
 	at("nothing", s, 0)
 	for i, e := range entries {
@@ -259,14 +265,23 @@ func TestPosition(t *testing.T) {
 	at("no beginning", s, 0)
 	s.records(c)
 	s.write(Name(6), append(bytes.Clone(entries[5].Raw), '\n'))
-	foreign("another record 6", s)
+	broken("record 6 with a byte more", s)
 	other := bytes.Clone(entries[5].Raw)
 	other[50] ^= 1
 	s.write(Name(6), other)
-	foreign("another record 6 of the same size", s)
+	broken("a damaged record 6", s)
+	s.write(Name(6), h.raw(c.upTo(5), Record{Type: Drop, Drop: &DropBody{Seq: 2}, Reason: "a fork"}, nil))
+	foreign("another record 6 that is signed", s)
 	s.write(Name(6), entries[5].Raw)
 	s.write(Name(7), entries[5].Raw)
+	broken("record 6 again as 7", s)
+	s.write(Name(7), h.raw(c, Record{Type: Drop, Drop: &DropBody{Seq: 2}}, nil))
 	foreign("a record more", s)
+	s.remove(Name(7))
+	s.write(Name(9), []byte("junk"))
+	broken("junk far ahead", s)
+	s.remove(Name(9))
+	s.write(Name(7), entries[5].Raw)
 	f := faulty.New(s)
 	f.Queue(faulty.List, faulty.Fail(syscall.EIO))
 	if _, err := Position(t.Context(), f, c); !errors.Is(err, syscall.EIO) {

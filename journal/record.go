@@ -68,8 +68,6 @@ type Record struct {
 type InitBody struct {
 	Root        string `json:"root"` // verifier key
 	Certificate string `json:"certificate"`
-	Epoch       int    `json:"epoch"`
-	Recipient   string `json:"recipient"`
 }
 
 // Ref points to a tree node.

@@ -92,7 +92,7 @@ func (h *Host) syncChunks(ctx context.Context, r *Reader) error {
 
 func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) (_ *Done, err error) {
 	start := h.Now()
-	holds, err := h.holds(ctx, reader.Frames.Index())
+	holds, err := h.holds(ctx, first, reader.Frames.Index())
 	if err != nil {
 		return nil, err
 	}
@@ -205,25 +205,21 @@ func (h *Host) base(ctx context.Context, name string, r *Reader, holds func(cryp
 	return nil, snapshot.Pos{}, nil
 }
 
-// holds returns the question whether a frame still stands, whole as far as is known, on a copy that can be reached.
-func (h *Host) holds(ctx context.Context, index *chunkstore.Index) (func(crypto.ID) bool, error) {
+// holds returns the question whether a frame still stands, whole as far as is known, on the copy that takes the snapshot:
+// what stands only elsewhere is stored again, so that this copy is complete.
+func (h *Host) holds(ctx context.Context, first *Copy, index *chunkstore.Index) (func(crypto.ID) bool, error) {
 	want := map[string]int64{}
 	for _, p := range index.Packs() {
 		want[chunkstore.PackName(p.Digest)] = p.Size
 	}
 	stands := map[string]bool{}
-	for _, c := range h.Copies {
-		if c.Err != nil {
-			continue
+	damaged := h.Damaged(first.Name)
+	for info, err := range first.Target.List(ctx, "packs/") {
+		if err != nil {
+			return nil, fmt.Errorf("target %s: list the packs: %w", first.Name, err)
 		}
-		damaged := h.Damaged(c.Name)
-		for info, err := range c.Target.List(ctx, "packs/") {
-			if err != nil {
-				return nil, fmt.Errorf("target %s: list the packs: %w", c.Name, err)
-			}
-			if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
-				stands[info.Name] = true
-			}
+		if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
+			stands[info.Name] = true
 		}
 	}
 	condemned := condemned(h.Chain())

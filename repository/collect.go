@@ -246,7 +246,7 @@ func (h *Host) clean(ctx context.Context, c *Copy, sum *Collected) error {
 		}
 	}
 	gone := swept(h.Chain())
-	for _, prefix := range []string{"packs/", "index/", "keys/"} {
+	for _, prefix := range []string{"packs/", "index/", "keys/", probePrefix} {
 		for info, err := range c.Target.List(ctx, prefix) {
 			if err != nil {
 				return fmt.Errorf("target %s: %w", c.Name, err)

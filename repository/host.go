@@ -95,7 +95,48 @@ func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
 	if err := h.look(ctx); err != nil {
 		return nil, err
 	}
+	if err := h.mend(ctx); err != nil {
+		return nil, err
+	}
 	return h, h.remember(chain)
+}
+
+// mend stores the newest records again where no copy has them any more, but one still has everything that they name: they
+// were lost, or somebody cut the journals back. The catalog has them.
+func (h *Host) mend(ctx context.Context) error {
+	for _, c := range h.Copies {
+		if c.Err == nil && c.Position == h.Chain().Len() {
+			return nil
+		}
+	}
+	for _, c := range h.Copies {
+		if c.Err != nil || c.Position == 0 {
+			continue
+		}
+		if c.Err = h.mendCopy(ctx, c); c.Err == nil && c.Position == h.Chain().Len() {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (h *Host) mendCopy(ctx context.Context, c *Copy) error {
+	gone := swept(h.Chain())
+	for _, e := range h.Chain().Entries()[c.Position:] {
+		for _, o := range e.Objects {
+			if ok, err := target.Has(ctx, c.Target, o); err != nil || !ok && !gone[o.Name] {
+				return err
+			}
+		}
+		if err := h.writer.PutBundles(ctx, c.Target, e.Seq-1); err != nil {
+			return err
+		}
+		if err := target.Store(ctx, c.Target, journal.Name(e.Seq), e.Raw); err != nil {
+			return fmt.Errorf("store record %d again: %w", e.Seq, err)
+		}
+		c.Position = e.Seq
+	}
+	return nil
 }
 
 func notInitialised(dir string) error {
@@ -270,6 +311,9 @@ func (h *Host) look(ctx context.Context) error {
 		default:
 			c.Position, c.Err = journal.Position(ctx, c.Target, h.writer.Chain())
 			c.Emptied = c.Err == nil && c.Position == 0
+			if c.Err == nil {
+				c.Err = h.sound(ctx, c)
+			}
 		}
 		if errors.Is(c.Err, journal.ErrForeign) {
 			return fmt.Errorf("target %s: %w: another host writes to this repository, or this state directory is a copy or older than it: stop the other host; `lifeboat init --take-over --identity FILE` makes this host the writer", c.Name, c.Err)
@@ -335,15 +379,20 @@ func (r *Reader) UnlockHost(ctx context.Context, keys *crypto.HostKeys) error {
 // primary is the first copy that holds the whole journal: what is new is written there first.
 func (h *Host) primary() (*Copy, error) {
 	var why []error
+	behind := false
 	for _, c := range h.Copies {
 		if c.Err == nil && c.Position == h.Chain().Len() {
 			return c, nil
 		}
 		err := c.Err
 		if err == nil {
-			err = fmt.Errorf("is behind: %d of %d records", c.Position, h.Chain().Len())
+			err = fmt.Errorf("it holds %d of %d records", c.Position, h.Chain().Len())
+			behind = true
 		}
 		why = append(why, fmt.Errorf("%s: %w", c.Name, err))
+	}
+	if behind {
+		return nil, fmt.Errorf("no target holds what this host wrote last: %w\neither repair the one that does, or, if it is lost for good, `lifeboat init --take-over --identity FILE` goes on from what is left", errors.Join(why...))
 	}
 	return nil, fmt.Errorf("no target can take a backup: %w", errors.Join(why...))
 }

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -25,8 +26,8 @@ import (
 
 // Init founds a repository, or prepares targets that were added to it since. It can be repeated after a crash.
 func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host, err error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the state directory: %w", err)
+	if err := makeState(c.StateDir); err != nil {
+		return nil, err
 	}
 	h := &Host{Config: c}
 	if h.lock, err = lockState(c.StateDir); err != nil {
@@ -55,6 +56,24 @@ func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host
 		}
 	}
 	return h, h.prepare(ctx)
+}
+
+// makeState makes the state directory, durably: without it the host is no longer the writer.
+func makeState(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(abs, 0o700)
+	}
+	if err == nil {
+		err = atomicfile.SyncDir(filepath.Dir(abs))
+	}
+	if err != nil {
+		return fmt.Errorf("create the state directory: %w", err)
+	}
+	return nil
 }
 
 // resume continues with the secrets of an earlier init, if it got as far as record 1.
@@ -105,12 +124,12 @@ func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
 	if err := h.begin(&journal.Chain{}); err != nil {
 		return err
 	}
-	cert, err := certify(root, host.SigningSeed, 1)
+	cert, err := certify(root, &host, 1)
 	if err != nil {
 		return err
 	}
 	first := h.Copies[0]
-	r := journal.Record{Type: journal.Init, Init: &journal.InitBody{Root: host.RootKey, Certificate: cert, Epoch: 1, Recipient: host.EpochRecipient}}
+	r := journal.Record{Type: journal.Init, Init: &journal.InitBody{Root: host.RootKey, Certificate: cert}}
 	for _, k := range []struct {
 		what  string
 		value any
@@ -246,16 +265,16 @@ func storeKey(ctx context.Context, t target.Target, name string, secret []byte, 
 	return out, nil
 }
 
-func certify(root crypto.RootSecret, signingSeed []byte, from uint64) (string, error) {
+func certify(root crypto.RootSecret, host *crypto.HostSecrets, from uint64) (string, error) {
 	signer, err := crypto.NewSigner(root.Repository, crypto.Root, root.Seed)
 	if err != nil {
 		return "", err
 	}
-	key, err := crypto.VerifierKey(root.Repository, crypto.Writer, signingSeed)
+	key, err := crypto.VerifierKey(root.Repository, crypto.Writer, host.SigningSeed)
 	if err != nil {
 		return "", err
 	}
-	return crypto.SignCertificate(signer, crypto.Certificate{Repository: root.Repository, Role: crypto.Writer, Key: key, From: from})
+	return crypto.SignCertificate(signer, crypto.Certificate{Repository: root.Repository, Role: crypto.Writer, Key: key, From: from, Epoch: host.EpochRecipient})
 }
 
 // probePrefix begins the names of what probe writes.
@@ -288,9 +307,11 @@ func probe(ctx context.Context, t target.Target) (err error) {
 
 // TakeOver makes this host the writer of the repository that the targets hold: with an identity it opens the host's
 // secrets and the root, certifies a new signing key and thereby ends the old one. What the state directory held goes.
-func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, identities []age.Identity) (_ *Host, err error) {
-	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the state directory: %w", err)
+//
+// trust is asked for every copy whether it is of the right repository, before anything of it is used.
+func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, identities []age.Identity, trust func(*Reader) error) (_ *Host, err error) {
+	if err := makeState(c.StateDir); err != nil {
+		return nil, err
 	}
 	h := &Host{Config: c}
 	if h.lock, err = lockState(c.StateDir); err != nil {
@@ -301,7 +322,7 @@ func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, iden
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	newest, err := h.newest(ctx)
+	newest, err := h.newest(ctx, trust)
 	if err != nil {
 		return nil, err
 	}
@@ -323,14 +344,14 @@ func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, iden
 }
 
 // newest finds the copy with the longest journal. All targets must answer: one that does not could hold more.
-func (h *Host) newest(ctx context.Context) (*Reader, error) {
+func (h *Host) newest(ctx context.Context, trust func(*Reader) error) (*Reader, error) {
 	var best *Reader
 	for _, c := range h.Copies {
 		if c.Err != nil {
 			return nil, fmt.Errorf("target %s cannot be reached, and its journal may be the newest: %w: repair it, or take it out of the configuration", c.Name, c.Err)
 		}
 		r, err := Open(ctx, c.Target)
-		if errors.Is(err, ErrNoRepository) && best != nil {
+		if errors.Is(err, ErrNoRepository) && Empty(ctx, c.Target) {
 			continue
 		}
 		if err != nil {
@@ -339,34 +360,44 @@ func (h *Host) newest(ctx context.Context) (*Reader, error) {
 		if r.Broken != nil {
 			return nil, fmt.Errorf("target %s: %w", c.Name, r.Broken)
 		}
-		if best != nil && best.Chain.Repository() != r.Chain.Repository() {
-			return nil, fmt.Errorf("target %s: %w: it holds repository %s, another target %s", c.Name, ErrNoRepository, r.Chain.Repository(), best.Chain.Repository())
+		if err := trust(r); err != nil {
+			return nil, fmt.Errorf("target %s: %w", c.Name, err)
 		}
-		if best == nil || r.Chain.Len() > best.Chain.Len() {
+		if best == nil {
 			best = r
+			continue
 		}
+		longer, shorter := best, r
+		if r.Chain.Len() > best.Chain.Len() {
+			longer, shorter = r, best
+		}
+		if n := shorter.Chain.Len(); !bytes.Equal(longer.Chain.Entries()[n-1].Raw, shorter.Chain.Entries()[n-1].Raw) {
+			return nil, fmt.Errorf("target %s: %w: its journal is not that of the other targets", c.Name, ErrNoRepository)
+		}
+		best = longer
+	}
+	if best == nil {
+		return nil, fmt.Errorf("no target holds a repository to take over: %w", ErrNoRepository)
 	}
 	return best, nil
 }
 
 // adopt opens the secrets and makes the state directory one of this repository.
 func (h *Host) adopt(ctx context.Context, r *Reader, identities []age.Identity) (*crypto.RootSecret, error) {
-	b, err := openKey(ctx, r.Target, r.Chain, crypto.WhatRoot, identities)
+	roots, err := openKeys(ctx, r.Target, r.Chain, crypto.WhatRoot, identities)
 	if err != nil {
 		return nil, err
 	}
-	root, err := crypto.ParseRootSecret(b)
+	root, err := crypto.ParseRootSecret(roots[0])
 	if err != nil {
 		return nil, err
 	}
-	if b, err = openKey(ctx, r.Target, r.Chain, crypto.WhatHost, identities); err != nil {
+	hosts, err := openKeys(ctx, r.Target, r.Chain, crypto.WhatHost, identities)
+	if err != nil {
 		return nil, err
 	}
-	if h.secrets, err = crypto.ParseHostSecrets(b); err != nil {
+	if h.secrets, err = crypto.ParseHostSecrets(hosts[0]); err != nil {
 		return nil, err
-	}
-	if root.Repository != r.Chain.Repository() || h.secrets.Repository != r.Chain.Repository() || h.secrets.RootKey != r.Chain.RootKey() {
-		return nil, fmt.Errorf("the key files are of another repository: %w", crypto.ErrDamaged)
 	}
 	h.secrets.NewSigningSeed()
 	if h.keys, err = h.secrets.Keys(); err != nil {
@@ -391,7 +422,7 @@ func (h *Host) takeOver(ctx context.Context, r *Reader, root *crypto.RootSecret,
 		return err
 	}
 	next := r.Chain.Len() + 1
-	cert, err := certify(*root, h.secrets.SigningSeed, next)
+	cert, err := certify(*root, h.secrets, next)
 	if err != nil {
 		return err
 	}

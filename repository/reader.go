@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"filippo.io/age"
 
@@ -96,59 +98,114 @@ func (r *Reader) Fingerprint() (string, error) { return crypto.Fingerprint(r.Cha
 
 // Unlock opens the epoch with identities, for reading everything. Errors wrap crypto.ErrIdentity where none fits.
 func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
-	b, err := openKey(ctx, r.Target, r.Chain, crypto.WhatEpoch, identities)
+	secrets, err := openKeys(ctx, r.Target, r.Chain, crypto.WhatEpoch, identities)
 	if err != nil {
 		return err
 	}
-	epoch, err := crypto.ParseEpochSecret(b)
-	if err != nil {
-		return err
+	var epochs []age.Identity
+	var ids crypto.IDKey
+	for i, b := range secrets {
+		epoch, err := crypto.ParseEpochSecret(b)
+		if err != nil {
+			return err
+		}
+		id, key, err := epoch.Open()
+		if err != nil {
+			return err
+		}
+		epochs = append(epochs, id)
+		if i == 0 {
+			ids = key
+		}
 	}
-	id, ids, err := epoch.Open()
-	if err != nil {
-		return err
-	}
-	if epoch.Repository != r.Chain.Repository() {
-		return fmt.Errorf("the epoch's key file is of another repository: %w", crypto.ErrDamaged)
-	}
-	return r.unlock(ctx, ids, id)
+	return r.unlock(ctx, ids, epochs...)
 }
 
-// unlock loads the index and reads frames with the given key: the epoch's, or the host's for trees only.
-func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id age.Identity) error {
+// unlock loads the index and reads frames with the given keys: the epochs', or the host's for trees only.
+func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identity) error {
 	index, err := chunkstore.LoadIndex(ctx, r.Target, r.Chain.Indexes())
 	if err != nil {
 		return err
 	}
-	r.IDs, r.hasher, r.Frames = ids, ids.NewHasher(), chunkstore.NewReader(r.Target, index, id)
+	r.IDs, r.hasher, r.Frames = ids, ids.NewHasher(), chunkstore.NewReader(r.Target, index, id...)
 	return nil
 }
 
-// openKey opens the newest key file of a kind that one of identities fits.
-func openKey(ctx context.Context, t target.Target, chain *journal.Chain, what crypto.What, identities []age.Identity) ([]byte, error) {
+// openKeys returns the content of all key files of a kind that one of identities opens, the newest first. Whoever has the
+// writer's signing key can name any key file in a record, so only what fits the root's certificates counts.
+func openKeys(ctx context.Context, t target.Target, chain *journal.Chain, what crypto.What, identities []age.Identity) (secrets [][]byte, err error) {
 	var errs []error
-	entries := chain.Entries()
-	for i := len(entries) - 1; i >= 0; i-- {
-		for _, o := range entries[i].Objects {
+	for _, e := range slices.Backward(chain.Entries()) {
+		if e.Type != journal.Init && e.Type != journal.Keys && e.Type != journal.Takeover {
+			continue
+		}
+		for _, o := range e.Objects {
 			if !strings.HasPrefix(o.Name, "keys/"+string(what)+"-") {
 				continue
 			}
-			sealed, err := chunkstore.ReadDigest(ctx, t, o.Name, crypto.MaxKeyFile)
+			b, err := openKey(ctx, t, o.Name, identities)
 			if err == nil {
-				var b []byte
-				if b, err = crypto.OpenSealed(sealed, identities); err == nil {
-					return b, nil
-				}
+				err = certified(chain, what, b)
 			}
-			if !errors.Is(err, crypto.ErrIdentity) {
-				errs = append(errs, err)
+			if err == nil {
+				secrets = append(secrets, b)
+			} else if !errors.Is(err, crypto.ErrIdentity) {
+				errs = append(errs, fmt.Errorf("%s: %w", o.Name, err))
 			}
 		}
 	}
-	if len(errs) > 0 {
+	switch {
+	case len(secrets) > 0:
+		return secrets, nil
+	case len(errs) > 0:
 		return nil, errors.Join(errs...)
 	}
 	return nil, fmt.Errorf("open the key of repository %s: %w: it is sealed to other recipients", chain.Repository(), crypto.ErrIdentity)
+}
+
+func openKey(ctx context.Context, t target.Target, name string, identities []age.Identity) ([]byte, error) {
+	sealed, err := chunkstore.ReadDigest(ctx, t, name, crypto.MaxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return crypto.OpenSealed(sealed, identities)
+}
+
+// certified checks that a secret is of the repository, and of the root and the epochs behind its journal.
+func certified(chain *journal.Chain, what crypto.What, b []byte) error {
+	var repository crypto.ID
+	root, epoch := chain.RootKey(), chain.Epochs()[len(chain.Epochs())-1]
+	switch what {
+	case crypto.WhatRoot:
+		s, err := crypto.ParseRootSecret(b)
+		if err != nil {
+			return err
+		}
+		if root, err = crypto.VerifierKey(s.Repository, crypto.Root, s.Seed); err != nil {
+			return err
+		}
+		repository = s.Repository
+	case crypto.WhatHost:
+		s, err := crypto.ParseHostSecrets(b)
+		if err != nil {
+			return err
+		}
+		repository, root, epoch = s.Repository, s.RootKey, s.EpochRecipient
+	case crypto.WhatEpoch:
+		s, err := crypto.ParseEpochSecret(b)
+		if err != nil {
+			return err
+		}
+		id, _, err := s.Open()
+		if err != nil {
+			return err
+		}
+		repository, epoch = s.Repository, id.Recipient().String()
+	}
+	if repository != chain.Repository() || root != chain.RootKey() || !slices.Contains(chain.Epochs(), epoch) {
+		return fmt.Errorf("it does not fit what the root certified: %w", crypto.ErrDamaged)
+	}
+	return nil
 }
 
 // Tree opens the tree of a snapshot.
@@ -190,7 +247,7 @@ func (r *Reader) source(ctx context.Context, s *journal.SnapshotBody) (Source, e
 	if err != nil {
 		return Source{}, err
 	}
-	if r.hasher.Source(t.Root.Source) != s.Source {
+	if r.hasher.Source(t.Root.Source) != s.Source || strings.ContainsFunc(t.Root.Source, unicode.IsControl) {
 		return Source{}, fmt.Errorf("its tree is of source %q, its record is not: %w", t.Root.Source, crypto.ErrDamaged)
 	}
 	src := Source{t.Root.Source, t.Root.Engine}

@@ -29,12 +29,11 @@ func (h *Host) Reseal(ctx context.Context, identities []age.Identity, recipients
 		{crypto.WhatHost, fmt.Sprintf("host-%d", next)},
 		{crypto.WhatEpoch, fmt.Sprintf("epoch-%d.%d", h.secrets.Epoch, next)},
 	} {
-		secret, err := openKey(ctx, first.Target, h.Chain(), k.what, identities)
+		secrets, err := openKeys(ctx, first.Target, h.Chain(), k.what, identities)
 		if err != nil {
 			return err
 		}
-		objects, err := storeKey(ctx, first.Target, k.name, secret, recipients)
-		clear(secret)
+		objects, err := storeKey(ctx, first.Target, k.name, secrets[0], recipients)
 		if err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func newSecrecy(t *testing.T) *secrecy {
 		t.Fatal(err)
 	}
 	s.master, s.classic = master, classic
-	recipients, err := crypto.ParseRecipients([]string{master.Recipient().String(), classic.Recipient().String()})
+	recipients, err := crypto.ParseRecipients([]string{master.Recipient().String(), classic.Recipient().String()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func (s *secrecy) hostIdentities(t *testing.T) []age.Identity {
 	t.Helper()
 	var out []age.Identity
 	for _, text := range regexp.MustCompile(`AGE-[A-Z0-9-]+`).FindAllString(s.stateBytes(t), -1) {
-		ids, err := crypto.ParseIdentities([]byte(text))
+		ids, err := crypto.ParseIdentities([]byte(text), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

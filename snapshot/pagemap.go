@@ -72,7 +72,7 @@ func (w *mapWriter) write(first uint64, count int, body []byte) error {
 	b = binary.BigEndian.AppendUint64(b, first)
 	b = binary.BigEndian.AppendUint32(b, uint32(count))
 	b = append(b, body...)
-	mac := w.hasher.Tree(b)
+	mac := w.hasher.Local(b)
 	w.block = append(b, mac[:]...)
 	_, err := w.buf.Write(w.block[crypto.IDSize:])
 	if err != nil {
@@ -86,7 +86,7 @@ func (w *mapWriter) commit(root crypto.ID) error {
 	defer w.abort()
 	head := append([]byte(mapMagic), w.id[:]...)
 	head = append(head, root[:]...)
-	mac := w.hasher.Tree(head)
+	mac := w.hasher.Local(head)
 	head = append(head, mac[:]...)
 	if err := w.buf.Flush(); err != nil {
 		return fmt.Errorf("write page map: %w", err)
@@ -134,7 +134,7 @@ func openMap(dir string, root crypto.ID, hasher *crypto.Hasher) *mapReader {
 		r.close()
 		return nil
 	}
-	mac := hasher.Tree(head[:mapHeader-crypto.IDSize])
+	mac := hasher.Local(head[:mapHeader-crypto.IDSize])
 	body := head[len(mapMagic):]
 	if !bytes.HasPrefix(head, []byte(mapMagic)) || !bytes.Equal(mac[:], body[2*crypto.IDSize:]) || !bytes.Equal(root[:], body[crypto.IDSize:2*crypto.IDSize]) {
 		r.close()
@@ -184,7 +184,7 @@ func (r *mapReader) read() error {
 	if _, err := io.ReadFull(r.buf, body); err != nil {
 		return err
 	}
-	if mac := r.hasher.Tree(b[:len(b)-crypto.IDSize]); !bytes.Equal(mac[:], body[size:]) {
+	if mac := r.hasher.Local(b[:len(b)-crypto.IDSize]); !bytes.Equal(mac[:], body[size:]) {
 		return errMap
 	}
 	if first == nameBlock {

@@ -62,6 +62,9 @@ type fileJSON struct {
 }
 
 func encodeFile(f File) ([]byte, error) {
+	if f.Extents == nil {
+		f.Extents = []ExtentsRef{}
+	}
 	line, err := json.Marshal(fileJSON{escapeName(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), f.Extents})
 	if err != nil {
 		return nil, fmt.Errorf("encode file %q: %w", f.Name, err)
@@ -159,8 +162,11 @@ func unescapeName(s string) (string, error) {
 	return name, checkName(name)
 }
 
+// reserved is where a restore keeps what is not complete yet.
+const reserved = ".lifeboat-partial"
+
 func checkName(name string) error {
-	if name == "" || name[0] == '/' || path.Clean(name) != name || name == "." || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsRune(name, 0) {
+	if name == "" || name[0] == '/' || path.Clean(name) != name || name == "." || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsRune(name, 0) || name == reserved || strings.HasPrefix(name, reserved+"/") {
 		return fmt.Errorf("file name %q is not a clean relative path", name)
 	}
 	return nil

@@ -76,6 +76,9 @@ func (w *treeWriter) finish() (journal.Ref, error) {
 		return journal.Ref{}, err
 	}
 	w.root.Lifeboat, w.root.Format = "tree", 1
+	if w.root.Files == nil {
+		w.root.Files = []filesRef{}
+	}
 	b, err := json.Marshal(w.root)
 	if err != nil {
 		return journal.Ref{}, fmt.Errorf("encode tree: %w", err)

@@ -82,7 +82,7 @@ func (u usage) save(dir string, root crypto.ID, hasher *crypto.Hasher) error {
 		b = binary.BigEndian.AppendUint64(b, uint64(f.live))
 		b = binary.BigEndian.AppendUint64(b, uint64(f.size))
 	}
-	mac := hasher.Tree(b)
+	mac := hasher.Local(b)
 	if err := atomicfile.Write(usagePath(dir, root), append(b, mac[:]...), 0o600); err != nil {
 		return fmt.Errorf("write frame usage: %w", err)
 	}
@@ -99,7 +99,7 @@ func loadUsage(dir string, root crypto.ID, hasher *crypto.Hasher) usage {
 		return u
 	}
 	body := b[:len(b)-crypto.IDSize]
-	if mac := hasher.Tree(body); !bytes.Equal(mac[:], b[len(body):]) || (len(body)-len(head))%entry != 0 {
+	if mac := hasher.Local(body); !bytes.Equal(mac[:], b[len(body):]) || (len(body)-len(head))%entry != 0 {
 		return u
 	}
 	for body = body[len(head):]; len(body) > 0; body = body[entry:] {

@@ -20,7 +20,6 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
-	"lifeboat/repository"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/target"
@@ -28,11 +27,16 @@ import (
 
 // Job is one check.
 type Job struct {
-	Reader   *repository.Reader
-	Source   string  // only this source's trees and contents; empty for all
-	Share    float64 // of the packs to read, 0 to 1
-	Contents bool    // the Reader was unlocked with an identity
-	Failed   error   // why the Reader could not be unlocked, if that is damage
+	Target   target.Target
+	Chain    *journal.Chain
+	Broken   error              // where the journal does not verify to its end
+	Objects  []target.Object    // what must stand on the copy, but for the journal
+	Frames   *chunkstore.Reader // nil without any key
+	IDs      crypto.IDKey       // with Frames
+	Source   string             // only this source's trees and contents; empty for all
+	Share    float64            // of the packs to read, 0 to 1
+	Contents bool               // Frames opens content, not only trees
+	Failed   error              // why there are no Frames, if that is damage
 	Started  func(total int64)
 	Progress func(bytes int64)
 }
@@ -60,17 +64,17 @@ func (r *Report) DamagedObjects() []string { return append([]string{}, r.objects
 
 // Check compares a copy with its journal. Damage is in the report; an error means that the check itself could not go on.
 func Check(ctx context.Context, job Job) (*Report, error) {
-	c := &checker{Job: job, report: &Report{Records: job.Reader.Chain.Len(), Damage: []Damage{}, Depth: "journal and hashes"}}
-	if job.Reader.Broken != nil {
-		c.damage("journal", job.Reader.Broken.Error(), nil)
+	c := &checker{Job: job, report: &Report{Records: job.Chain.Len(), Damage: []Damage{}, Depth: "journal and hashes"}}
+	if job.Broken != nil {
+		c.damage("journal", job.Broken.Error(), nil)
 	}
 	if job.Failed != nil {
 		c.damage("index", job.Failed.Error(), nil)
 	}
-	if err := c.objects(ctx); err != nil {
+	if err := c.objects(ctx, job.Objects); err != nil {
 		return nil, err
 	}
-	if job.Reader.Frames != nil {
+	if job.Frames != nil {
 		if err := c.snapshots(ctx); err != nil {
 			return nil, err
 		}
@@ -92,9 +96,9 @@ func (c *checker) damage(what, why string, affects []string) {
 }
 
 // objects reads everything that the journal names and that was not deleted on purpose.
-func (c *checker) objects(ctx context.Context) error {
+func (c *checker) objects(ctx context.Context, named []target.Object) error {
 	there := map[string]int64{}
-	for info, err := range c.Reader.Target.List(ctx, "") {
+	for info, err := range c.Target.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list the copy: %w", err)
 		}
@@ -105,7 +109,7 @@ func (c *checker) objects(ctx context.Context) error {
 	}
 	var read []target.Object
 	var total int64
-	for _, o := range c.Reader.Objects() {
+	for _, o := range named {
 		c.report.Objects++
 		size, ok := there[o.Name]
 		switch {
@@ -132,13 +136,13 @@ func (c *checker) objects(ctx context.Context) error {
 // journal compares the records that stand with the chain that was verified, and verifies the bundles: a reader takes one
 // in place of the other, but a copy must have both.
 func (c *checker) journal(ctx context.Context, there map[string]int64) error {
-	for _, e := range c.Reader.Chain.Entries() {
+	for _, e := range c.Chain.Entries() {
 		name := journal.Name(e.Seq)
 		if _, ok := there[name]; !ok {
 			c.damagedObject(name, "missing")
 			continue
 		}
-		raw, err := target.Read(ctx, c.Reader.Target, name, int64(len(e.Raw)))
+		raw, err := target.Read(ctx, c.Target, name, int64(len(e.Raw)))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -147,7 +151,7 @@ func (c *checker) journal(ctx context.Context, there map[string]int64) error {
 		}
 		c.report.BytesRead += int64(len(raw))
 	}
-	return c.Reader.Chain.CheckBundles(ctx, c.Reader.Target, func(name string, err error) { c.damagedObject(name, err.Error()) })
+	return c.Chain.CheckBundles(ctx, c.Target, func(name string, err error) { c.damagedObject(name, err.Error()) })
 }
 
 func (c *checker) damagedObject(name, why string) {
@@ -166,7 +170,7 @@ func (c *checker) hash(ctx context.Context, o target.Object) error {
 	if !ok {
 		return nil
 	}
-	r, err := c.Reader.Target.Get(ctx, o.Name, 0, -1)
+	r, err := c.Target.Get(ctx, o.Name, 0, -1)
 	if err == nil {
 		sum := sha256.New()
 		var n int64
@@ -196,11 +200,11 @@ func (c *checker) snapshots(ctx context.Context) error {
 	c.report.Depth = "journal, hashes and trees"
 	opaque := ""
 	if c.Source != "" {
-		opaque = c.Reader.IDs.NewHasher().Source(c.Source)
+		opaque = c.IDs.NewHasher().Source(c.Source)
 	}
 	var trees []*snapshot.Tree
 	var labels []string
-	for _, e := range c.Reader.Chain.Snapshots() {
+	for _, e := range c.Chain.Snapshots() {
 		if opaque != "" && e.Snapshot.Source != opaque {
 			continue
 		}
@@ -220,18 +224,18 @@ func (c *checker) snapshots(ctx context.Context) error {
 		return nil
 	}
 	c.report.Depth = "journal, hashes, trees and contents"
-	return restore.Verify(ctx, trees, labels, c.Reader.Frames, c.Reader.IDs, c.Share, c.Progress, func(what string, affects []string, err error) {
+	return restore.Verify(ctx, trees, labels, c.Frames, c.IDs, c.Share, c.Progress, func(what string, affects []string, err error) {
 		c.damage(what, err.Error(), affects)
 	})
 }
 
 // tree walks a whole tree and makes sure that the index knows every frame of it and that its pack is not damaged.
 func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, error) {
-	tree, err := c.Reader.Tree(ctx, e.Snapshot.Root)
+	tree, err := snapshot.OpenTree(ctx, c.Frames, c.IDs, e.Snapshot.Root)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := restore.Of(ctx, tree, c.Reader.Frames)
+	plan, err := restore.Of(ctx, tree, c.Frames)
 	if err != nil {
 		return nil, err
 	}

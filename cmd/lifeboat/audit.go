@@ -126,14 +126,28 @@ func (a *app) auditVerify() *cobra.Command {
 			} else {
 				_, err = fmt.Fprintf(a.out, "%s: %d records verified\nhead        %s\nmerkle root %s\nfingerprint %s\n", name, r.Chain.Len(), r.Chain.Head(), base64.StdEncoding.EncodeToString(root[:]), fingerprint)
 			}
-			if err == nil && r.Broken != nil {
-				err = verdictError{r.Broken}
+			switch head, herr := a.knownHead(); {
+			case err != nil:
+				return err
+			case r.Broken != nil:
+				return verdictError{r.Broken}
+			case herr == nil && head.Seq > r.Chain.Len():
+				return verdictError{fmt.Errorf("this host knows %d records, %s holds only %d of them: it is behind, or it was cut", head.Seq, name, r.Chain.Len())}
 			}
-			return err
+			return nil
 		},
 	}
 	x.flags(c)
 	return a.jsonFlag(c)
+}
+
+// knownHead is the newest record that this host wrote; an error elsewhere than on the backup host.
+func (a *app) knownHead() (journal.Head, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return journal.Head{}, err
+	}
+	return journal.ReadHead(cfg.StateDir)
 }
 
 func (a *app) auditClock() *cobra.Command {
@@ -156,6 +170,6 @@ func (a *app) auditClock() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return c
 }

@@ -39,7 +39,7 @@ func (a *app) backup() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&full, "full", false, "compare everything by content, and store again what is in pieces")
-	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return a.jsonFlag(c)
 }
 

@@ -96,13 +96,14 @@ func (a *app) checkOne(ctx context.Context, x access, args []string, part float6
 	if err != nil {
 		return nil, err
 	}
-	job := verify.Job{Reader: r, Share: part}
+	job := verify.Job{Target: r.Target, Chain: r.Chain, Broken: r.Broken, Objects: r.Objects(), Share: part}
 	if len(args) > 0 {
 		job.Source = args[0]
 	}
 	err = a.unlock(ctx, x, r, false)
 	switch {
 	case err == nil:
+		job.Frames, job.IDs = r.Frames, r.IDs
 		job.Contents = identityPath(x) != ""
 	case errors.Is(err, crypto.ErrIdentity) && identityPath(x) == "" && job.Source == "":
 		// nothing opens it: what can be seen without a key is checked
@@ -162,7 +163,7 @@ func (a *app) checked(name string, r *verify.Report) error {
 	if !a.json {
 		fmt.Fprintf(a.out, "%s: %d records, %d objects, %s read; %s\n", name, r.Records, r.Objects, humanize.IBytes(uint64(r.BytesRead)), r.Depth)
 		for _, d := range r.Damage {
-			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", d.What, d.Why)
+			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", clean(d.What), clean(d.Why))
 			if len(d.Affects) > 0 {
 				fmt.Fprintf(a.out, "        affects %s\n", strings.Join(d.Affects, ", "))
 			}

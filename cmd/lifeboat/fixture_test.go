@@ -6,13 +6,33 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"lifeboat/internal/clock"
 )
+
+// soak reports whether a test may take hours: LIFEBOAT_SOAK=1 tries everything where a usual run takes a sample.
+func soak() bool { return os.Getenv("LIFEBOAT_SOAK") != "" }
+
+// realProgram is the real program, built without the race detector, once.
+var realProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "lifeboat-binary-*")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "lifeboat")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
 
 // fixture is a directory with a configuration, an identity and a small CRM database.
 type fixture struct {
@@ -42,7 +62,7 @@ func newFixture(t *testing.T, targets ...string) *fixture {
 		fmt.Fprintf(&list, "  %s: {type: local, path: %s}\n", name, x.path(name))
 	}
 	x.configure("lifeboat.yaml", "state", list.String())
-	x.want(0, "init")
+	x.want(0, "init", "--identity", x.path("key"))
 	return x
 }
 
@@ -81,6 +101,17 @@ func (x *fixture) want(code int, args ...string) said {
 		x.t.Fatalf("lifeboat %s: want %d: %s", strings.Join(args, " "), code, s)
 	}
 	return s
+}
+
+// real runs the real program, many times faster than this one under the race detector; it must end well.
+func (x *fixture) real(args ...string) {
+	x.t.Helper()
+	path, err := realProgram()
+	x.must(err)
+	out, err := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, args...)...).CombinedOutput()
+	if err != nil {
+		x.t.Fatalf("lifeboat %s: %v: %s", strings.Join(args, " "), err, out)
+	}
 }
 
 // restored restores and returns the database; nothing but it may stand in the directory.

@@ -64,6 +64,6 @@ func (a *app) forget() *cobra.Command {
 	f := c.Flags()
 	f.BoolVar(&yes, "yes", false, "do not ask")
 	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
-	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return a.jsonFlag(c)
 }

@@ -47,7 +47,7 @@ func (a *app) initialise() *cobra.Command {
 			if len(ids) == 0 {
 				return fmt.Errorf("%w: a take-over needs the identity: --identity FILE", crypto.ErrIdentity)
 			}
-			h, err := repository.TakeOver(c.Context(), cfg, recipients, ids)
+			h, err := repository.TakeOver(c.Context(), cfg, recipients, ids, func(r *repository.Reader) error { return a.trustSheet(x, r) })
 			if err != nil {
 				return err
 			}
@@ -57,8 +57,18 @@ func (a *app) initialise() *cobra.Command {
 	}
 	c.Flags().BoolVar(&takeOver, "take-over", false, "adopt the repository that the targets hold, in place of its former host")
 	c.Flags().BoolVar(&yes, "yes", false, "make copies anew that are gone, without asking")
+	c.Flags().StringVar(&x.trust, "trust", "", "with --take-over: refuse any repository but the one with this `FINGERPRINT`")
 	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE`: opens the repository for --take-over; the fingerprint is noted in it")
 	return c
+}
+
+// trustSheet is trust for a take-over: from then on this host backs up to what it adopts, so the copy's origin must be
+// known from elsewhere, and what the state directory held does not count.
+func (a *app) trustSheet(x access, r *repository.Reader) error {
+	if _, noted := notedFingerprints(identityPath(x))[r.Chain.Repository().String()]; !noted && x.trust == "" {
+		return fmt.Errorf("%w: nothing says that this copy is genuine: give the fingerprint on the recovery sheet to --trust", errTrust)
+	}
+	return a.trust(x, r)
 }
 
 // refill makes the directories of new targets. A target that was prepared earlier and is empty now is made anew only when
@@ -103,7 +113,7 @@ func (a *app) recipients() ([]crypto.Recipient, error) {
 			}
 		}
 	}
-	r, err := crypto.ParseRecipients(texts)
+	r, err := crypto.ParseRecipients(texts, pluginUI())
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -80,6 +80,6 @@ func (a *app) reseal() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&x.identity, "identity", "", "identity `FILE` that opens the present keys (default $LIFEBOAT_IDENTITY_FILE)")
 	f.BoolVar(&yes, "yes", false, "do not ask")
-	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log")
+	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return c
 }

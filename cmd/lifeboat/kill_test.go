@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"lifeboat/internal/strike"
@@ -20,23 +19,6 @@ import (
 
 // killBudget is how many kills of one command a usual run makes; with LIFEBOAT_SOAK=1 it is every one.
 const killBudget = 24
-
-func soak() bool { return os.Getenv("LIFEBOAT_SOAK") != "" }
-
-// binary is the real program, built without the race detector, once.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lifeboat-binary-*")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "lifeboat")
-	cmd := exec.Command("go", "build", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
-	}
-	return path, nil
-})
 
 // stage is a command to kill, in a directory that is ready for it.
 type stage struct {
@@ -47,7 +29,7 @@ type stage struct {
 }
 
 func (s stage) command(x *fixture) *exec.Cmd {
-	path, err := binary()
+	path, err := realProgram()
 	x.must(err)
 	cmd := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, s.args...)...)
 	cmd.Dir = x.dir
@@ -71,7 +53,8 @@ func stages(t *testing.T) []stage {
 	x := newFixture(t, "disk", "usb")
 	bare := &fixture{t: t, dir: t.TempDir()}
 	for _, name := range []string{"crm.db", "recipients", "key"} {
-		bare.put(x.read(name), name)
+		text, _, _ := bytes.Cut(x.read(name), []byte("# lifeboat: ")) // another repository's fingerprint
+		bare.put(text, name)
 	}
 	bare.configureTwo()
 	contents := map[string][]byte{"s2": x.database()}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"filippo.io/age"
+	"filippo.io/age/plugin"
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
@@ -142,30 +143,55 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	return name, r, a.trust(x, r)
 }
 
-// trust compares the repository's fingerprint with --trust, and with those noted in the identity file.
+// trust compares the repository's root with what is known of it: --trust, the notes in the identity file, or the state
+// directory of the backup host.
 func (a *app) trust(x access, r *repository.Reader) error {
 	fingerprint, err := r.Fingerprint()
 	if err != nil {
 		return err
 	}
-	if x.trust != "" {
-		if strings.ReplaceAll(x.trust, "-", "") != strings.ReplaceAll(fingerprint, "-", "") {
-			return fmt.Errorf("%w: its fingerprint is %s, --trust says %s", errTrust, fingerprint, x.trust)
-		}
-		return nil
+	same := func(known string) bool {
+		return strings.ReplaceAll(known, "-", "") == strings.ReplaceAll(fingerprint, "-", "")
 	}
 	noted := notedFingerprints(identityPath(x))
 	want, known := noted[r.Chain.Repository().String()]
 	switch {
-	case known && want == fingerprint:
+	case x.trust != "" && same(x.trust), x.trust == "" && known && same(want):
+		return nil
+	case x.trust != "":
+		return fmt.Errorf("%w: its fingerprint is %s, --trust says %s", errTrust, fingerprint, x.trust)
 	case known:
 		return fmt.Errorf("%w: its fingerprint is %s, the identity file notes %s", errTrust, fingerprint, want)
 	case len(noted) > 0:
-		return fmt.Errorf("%w: the identity file notes other repositories only; this is %s, fingerprint %s: if that is right repeat with --trust %s", errTrust, r.Chain.Repository(), fingerprint, fingerprint)
-	case identityPath(x) != "":
-		a.note("origin unverified: compare %s with your recovery sheet, or repeat with --trust FINGERPRINT", fingerprint)
+		return fmt.Errorf("%w: the identity file notes other repositories only, and this is %s: give the fingerprint on its recovery sheet to --trust", errTrust, r.Chain.Repository())
 	}
+	if keys := a.hostKeys(); keys != nil {
+		if keys.Root != r.Chain.RootKey() {
+			return fmt.Errorf("%w: this host knows another root key", errTrust)
+		}
+		return nil
+	}
+	a.note("origin unverified: compare %s with your recovery sheet, or repeat with --trust FINGERPRINT", fingerprint)
 	return nil
+}
+
+// hostKeys returns the keys of the configured state directory; nil where there is none that can be read.
+func (a *app) hostKeys() *crypto.HostKeys {
+	cfg, err := a.config()
+	if err != nil {
+		return nil
+	}
+	keys, err := repository.HostKeys(cfg.StateDir)
+	if err != nil {
+		return nil
+	}
+	return keys
+}
+
+// pluginUI lets age plugins talk to the person at the terminal.
+func pluginUI() *plugin.ClientUI {
+	say := func(format string, v ...any) { fmt.Fprintf(os.Stderr, format+"\n", v...) }
+	return plugin.NewTerminalUI(say, say)
 }
 
 // notePattern is the comment that init writes into identity files.
@@ -200,7 +226,7 @@ func identities(x access) ([]age.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the identity file: %w", crypto.ErrIdentity, err)
 	}
-	ids, err := crypto.ParseIdentities(b)
+	ids, err := crypto.ParseIdentities(b, pluginUI())
 	if err != nil {
 		return nil, fmt.Errorf("%w: identity file %s: %w", crypto.ErrIdentity, path, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -261,5 +260,3 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Fatalf("%s did not appear", args[0])
 }
-
-func writerProgram() { fmt.Fprintln(os.Stderr, "to do"); os.Exit(1) }

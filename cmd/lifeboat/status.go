@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"lifeboat/journal"
 	"lifeboat/repository"
 )
 
@@ -64,6 +65,9 @@ func (a *app) status() *cobra.Command {
 			var head uint64
 			for _, p := range positions {
 				head = max(head, p.Position)
+			}
+			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil {
+				head = max(head, known.Seq) // copies that were all cut back are behind, too
 			}
 			report.copies(a.cfg.StateDir, positions, head)
 			for _, s := range a.cfg.Sources {

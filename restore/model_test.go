@@ -1,0 +1,478 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/restic/chunker"
+
+	"lifeboat/catalog"
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/journal"
+	"lifeboat/restore"
+	"lifeboat/snapshot"
+	"lifeboat/target/local"
+)
+
+// TestModel changes a source in memory at random, takes snapshots of it, plays with the state directory in between, and
+// compares every snapshot byte for byte with what the source was. To look for more: go test -run TestModel -args -seeds 500.
+var (
+	seeds = flag.Uint64("seeds", 10, "how many seeds TestModel runs")
+	from  = flag.Uint64("from", 1, "the first of them")
+)
+
+func TestModel(t *testing.T) {
+	for seed := *from; seed < *from+*seeds; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			m := newModel(t, seed)
+			for m.run = range 10 {
+				m.mutate()
+				m.meddle()
+				switch m.rand.IntN(6) {
+				case 0:
+					m.abort()
+				case 1:
+					m.snapshot(true)
+				default:
+					m.snapshot(false)
+				}
+			}
+			for i := range m.taken {
+				m.compare(i)
+			}
+		})
+	}
+}
+
+// file is one file of the source in memory.
+type file struct {
+	kind snapshot.Kind
+	page int
+	data []byte
+	mode fs.FileMode
+	time time.Time
+}
+
+// model is a source, a repository of it without a journal, and what each snapshot must give back.
+type model struct {
+	t     *testing.T
+	rand  *rand.Rand
+	run   int
+	files map[string]file
+	name  int
+
+	target   *local.Target
+	maps     string
+	keys     *crypto.HostKeys
+	epoch    age.Identity
+	pol      chunker.Pol
+	packs    []chunkstore.Pack
+	catalog  *catalog.Catalog
+	taken    []taken
+	holdless float64 // the share of frames that are taken for lost
+}
+
+type taken struct {
+	root  journal.Ref
+	files map[string]file
+}
+
+func newModel(t *testing.T, seed uint64) *model {
+	t.Helper()
+	_, host, epoch, err := crypto.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{t: t, rand: rand.New(rand.NewPCG(seed, 5)), files: map[string]file{}, maps: t.TempDir(), pol: host.Polynomial}
+	m.keys = must(host.Keys())
+	id, _, err := epoch.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.epoch = id
+	m.target = must(local.Create(t.TempDir()))
+	t.Cleanup(func() { _ = m.target.Close() })
+	m.catalog = catalog.New(filepath.Join(t.TempDir(), "catalog.db"), m.keys.IDs)
+	for range 2 + m.rand.IntN(4) {
+		m.create()
+	}
+	if seed%5 == 0 { // one file of several extents nodes
+		m.files["m-large"] = file{kind: snapshot.Pages, page: 4096, data: m.bytes(17 << 20), mode: 0o600}
+	}
+	return m
+}
+
+// must is for what only a broken test environment fails.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// bytes are n bytes, some of them zeros or repeated, so that chunks are found again.
+func (m *model) bytes(n int) []byte {
+	b := make([]byte, n)
+	for at := 0; at < n; {
+		part := b[at:min(n, at+1+m.rand.IntN(1+n/2))]
+		switch m.rand.IntN(4) {
+		case 0: // zeros
+		case 1:
+			pattern := byte(m.rand.Uint32())
+			for i := range part {
+				part[i] = pattern + byte(i>>9)
+			}
+		default:
+			_, _ = rand.NewChaCha8([32]byte{byte(m.rand.Uint32()), byte(m.rand.Uint32())}).Read(part) // never fails
+		}
+		at += len(part)
+	}
+	return b
+}
+
+func (m *model) size() int {
+	switch m.rand.IntN(8) {
+	case 0:
+		return 0
+	case 1:
+		return m.rand.IntN(600)
+	case 2:
+		return 64 << 10 * (1 + m.rand.IntN(8))
+	case 3:
+		return 1<<20 + m.rand.IntN(1<<20)
+	}
+	return m.rand.IntN(600 << 10)
+}
+
+func (m *model) create() {
+	m.name++
+	names := []string{"f%d", "dir/%d.db", "dir/sub/%d", "dir.d/%d", "ü%d", "a\xff\x01%%%d", "%d"}
+	name := fmt.Sprintf(names[m.rand.IntN(len(names))], m.name)
+	f := file{kind: snapshot.Pages, page: 512 << m.rand.IntN(8), data: m.bytes(m.size()), mode: fs.FileMode(m.rand.IntN(0o1000)) | 0o400, time: time.Unix(m.rand.Int64N(1<<31), 0)}
+	if m.rand.IntN(3) == 0 {
+		f.kind, f.page = snapshot.Stream, 0
+	}
+	m.files[name] = f
+}
+
+// pick is any file's name; there is always one.
+func (m *model) pick() string {
+	if len(m.files) == 0 {
+		m.create()
+	}
+	names := slices.Sorted(maps.Keys(m.files))
+	return names[m.rand.IntN(len(names))]
+}
+
+func (m *model) mutate() {
+	for range m.rand.IntN(12) {
+		name := m.pick()
+		f := m.files[name]
+		f.data = slices.Clone(f.data)
+		n := len(f.data)
+		at := m.rand.IntN(n + 1)
+		switch m.rand.IntN(17) {
+		case 0:
+			m.create()
+			continue
+		case 1:
+			delete(m.files, name)
+			continue
+		case 2: // rename: to another place in the order
+			delete(m.files, name)
+			m.name++
+			name = fmt.Sprintf("%c-renamed-%d", 'a'+rune(m.rand.IntN(26)), m.name)
+		case 3:
+			f.data = append(f.data, m.bytes(m.rand.IntN(200<<10))...)
+		case 4:
+			f.data = f.data[:at]
+		case 5: // insert, which shifts pages and not streams
+			f.data = slices.Insert(f.data, at, m.bytes(m.rand.IntN(5000))...)
+		case 6: // zero pages
+			clear(f.data[at:min(n, at+m.rand.IntN(100<<10))])
+		case 7: // another kind or page size
+			f.kind, f.page = snapshot.Pages, 512<<m.rand.IntN(8)
+		case 8:
+			f.data = append(f.data, make([]byte, m.rand.IntN(200<<10))...)
+		case 9: // what another file holds
+			f.data = slices.Clone(m.files[m.pick()].data)
+		case 10, 11, 12: // back to what a snapshot holds, wholly or in part
+			if len(m.taken) > 0 {
+				old := m.taken[m.rand.IntN(len(m.taken))].files[name].data
+				end := m.rand.IntN(len(old) + 1)
+				begin := m.rand.IntN(end + 1)
+				if m.rand.IntN(2) == 0 {
+					f.data = slices.Clone(old)
+				} else if begin < n {
+					copy(f.data[begin:], old[begin:end])
+				}
+			}
+		default: // single pages, as a database does
+			for range 1 + m.rand.IntN(20) {
+				if n > 0 {
+					f.data[m.rand.IntN(n)] ^= byte(1 + m.rand.IntN(255))
+				}
+			}
+		}
+		m.files[name] = f
+	}
+}
+
+// meddle does to the page maps and usage files what crashes, restored backups of the state directory and people do.
+func (m *model) meddle() {
+	entries := must(os.ReadDir(m.maps))
+	for range m.rand.IntN(4) {
+		if len(entries) == 0 {
+			return
+		}
+		one, two := filepath.Join(m.maps, entries[m.rand.IntN(len(entries))].Name()), filepath.Join(m.maps, entries[m.rand.IntN(len(entries))].Name())
+		b, err := os.ReadFile(one)
+		if err != nil {
+			continue
+		}
+		if n := len(m.taken); n > 0 && m.rand.IntN(2) == 0 { // the one that the next run looks for
+			two = filepath.Join(m.maps, m.taken[n-1].root.ID.String()+filepath.Ext(one))
+		}
+		switch m.rand.IntN(7) {
+		case 0:
+			err = os.Remove(one)
+		case 1:
+			err = os.Truncate(one, int64(m.rand.IntN(len(b)+1)))
+		case 2, 5: // another snapshot's
+			err = os.WriteFile(two, b, 0o600)
+		case 3:
+			b[m.rand.IntN(len(b))] ^= 1 << m.rand.IntN(8)
+			err = os.WriteFile(one, b, 0o600)
+		case 4:
+			err = os.WriteFile(one, append(b, b[m.rand.IntN(len(b)):]...), 0o600)
+		}
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		entries = must(os.ReadDir(m.maps))
+	}
+	m.holdless = []float64{0, 0, 0, 0.1, 1}[m.rand.IntN(5)]
+	if m.rand.IntN(8) == 0 {
+		if err := m.catalog.Reset(); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+func (m *model) reader() *chunkstore.Reader {
+	return chunkstore.NewReader(m.target, chunkstore.NewIndex(m.packs), m.epoch)
+}
+
+func (m *model) tree(r *chunkstore.Reader, root journal.Ref) *snapshot.Tree {
+	m.t.Helper()
+	t, err := snapshot.OpenTree(m.t.Context(), r, m.keys.IDs, root)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return t
+}
+
+// take takes a snapshot as repository.Host does. The view breaks off after fail files where that is not negative.
+func (m *model) take(full bool, fail int) (*snapshot.Taken, *chunkstore.Writer, error) {
+	r := m.reader()
+	lost := map[crypto.ID]bool{}
+	holds := func(frame crypto.ID) bool {
+		if _, ok := lost[frame]; !ok {
+			lost[frame] = m.rand.Float64() < m.holdless
+		}
+		return !lost[frame] && len(r.Index().Lookup(frame)) > 0
+	}
+	var base *snapshot.Base
+	if len(m.taken) > 0 {
+		base = &snapshot.Base{Tree: m.tree(r, m.taken[len(m.taken)-1].root), Holds: holds}
+	}
+	w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys))
+	s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: &view{files: m.files, fail: fail, rand: m.rand}, Chunks: w, IDs: m.keys.IDs,
+		Polynomial: m.pol, Known: m.catalog, Base: base, Full: full, MapDir: m.maps})
+	return s, w, err
+}
+
+var errView = errors.New("the source broke off")
+
+// abort is a run that dies: in the middle, or after its last chunk, when its page map has a name already.
+func (m *model) abort() {
+	fail := m.rand.IntN(len(m.files) + 2)
+	if fail > len(m.files) {
+		fail = -1
+	}
+	_, w, err := m.take(false, fail)
+	if fail >= 0 && !errors.Is(err, errView) || fail < 0 && err != nil {
+		m.t.Fatal(err)
+	}
+	w.Abort()
+}
+
+func (m *model) snapshot(full bool) {
+	s, w, err := m.take(full, -1)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	packs, err := w.Finish()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var size int64
+	for _, f := range m.files {
+		size += int64(len(f.data))
+	}
+	if s.Size != size || s.Read != size {
+		m.t.Fatalf("run %d: size %d, read %d, want %d", m.run, s.Size, s.Read, size)
+	}
+	m.packs = append(m.packs, packs...)
+	m.taken = append(m.taken, taken{s.Root, maps.Clone(m.files)})
+	m.learn()
+	m.compare(len(m.taken) - 1)
+}
+
+// learn enters the chunks of the last snapshot into the catalog.
+func (m *model) learn() {
+	tree := m.tree(m.reader(), m.taken[len(m.taken)-1].root)
+	var chunks []catalog.Chunk
+	for f, err := range tree.Files(m.t.Context()) {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var at int64
+		for _, x := range f.Extents {
+			extents, err := tree.Extents(m.t.Context(), x)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			for _, e := range extents {
+				if f.Findable(e, at) {
+					chunks = append(chunks, catalog.Chunk{ID: e.ID, Loc: e.Chunk})
+				}
+				at += e.Bytes
+			}
+		}
+	}
+	if err := m.catalog.AddChunks(chunks); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// compare restores a snapshot and compares everything with what the source was.
+func (m *model) compare(i int) {
+	m.t.Helper()
+	r := m.reader()
+	tree := m.tree(r, m.taken[i].root)
+	dir := filepath.Join(m.t.TempDir(), "restored")
+	sink, err := restore.NewDirectory(dir, tree.Root.Size)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	plan, err := restore.Run(m.t.Context(), restore.Job{Tree: tree, Frames: r, Target: m.target, IDs: m.keys.IDs, Sink: sink, SpillDir: sink.Work()})
+	if err := errors.Join(err, sink.Close()); err != nil {
+		m.t.Fatalf("restore snapshot %d after run %d: %v", i, m.run, err)
+	}
+	want := m.taken[i].files
+	if plan.Files != len(want) {
+		m.t.Errorf("snapshot %d: %d files, want %d", i, plan.Files, len(want))
+	}
+	found := 0
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		found++
+		name := must(filepath.Rel(dir, path))
+		f, ok := want[name]
+		if !ok {
+			return fmt.Errorf("%q was not in the source", name)
+		}
+		return same(path, f)
+	})
+	if err != nil || found != len(want) {
+		m.t.Fatalf("snapshot %d after run %d: %d files of %d: %v", i, m.run, found, len(want), err)
+	}
+}
+
+func same(path string, f file) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(b, f.data) {
+		at := 0
+		for at < min(len(b), len(f.data)) && b[at] == f.data[at] {
+			at++
+		}
+		return fmt.Errorf("%q (%s, page %d): %d bytes of %d, the first that differs is %d", path, f.kind, f.page, len(b), len(f.data), at)
+	}
+	info, err := os.Stat(path)
+	if err == nil && (info.Mode().Perm() != f.mode || !f.time.IsZero() && !info.ModTime().Equal(f.time)) {
+		err = fmt.Errorf("%q: mode %v of %s, want %v of %s", path, info.Mode(), info.ModTime(), f.mode, f.time)
+	}
+	return err
+}
+
+// view is the state of the model, read in pieces of any size.
+type view struct {
+	files map[string]file
+	fail  int
+	rand  *rand.Rand
+}
+
+// Items implements snapshot.View.
+func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
+	return func(yield func(snapshot.Item, error) bool) {
+		for i, name := range slices.Sorted(maps.Keys(v.files)) {
+			if i == v.fail {
+				break
+			}
+			f := v.files[name]
+			size := int64(len(f.data))
+			if f.kind == snapshot.Stream && v.rand.IntN(2) == 0 {
+				size = -1
+			}
+			item := snapshot.Item{Name: name, Kind: f.kind, PageSize: f.page, Size: size, Mode: f.mode, ModTime: f.time, Body: &pieces{strings.NewReader(string(f.data)), v.rand.Uint64()}}
+			if !yield(item, nil) {
+				return
+			}
+		}
+		if v.fail >= 0 {
+			yield(snapshot.Item{}, errView)
+		}
+	}
+}
+
+// Range implements snapshot.View.
+func (v *view) Range() (from, to snapshot.Pos) { return snapshot.Pos{}, snapshot.Pos{} }
+
+// Size implements snapshot.View.
+func (v *view) Size() int64 { return 0 }
+
+// Close implements snapshot.View.
+func (v *view) Close() error { return nil }
+
+// pieces gives less than it is asked for.
+type pieces struct {
+	r    io.Reader
+	seed uint64
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	p.seed = p.seed*6364136223846793005 + 1442695040888963407
+	return p.r.Read(b[:min(uint64(len(b)), 1+p.seed>>33%200_000)])
+}
