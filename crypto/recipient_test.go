@@ -119,7 +119,7 @@ func TestKeyFilesPerClass(t *testing.T) {
 				t.Errorf("%s: %v, want ErrIdentity", class, err)
 			}
 		}
-		for i := range sealed {
+		for i := 0; i < len(sealed); i += 5 {
 			b := bytes.Clone(sealed)
 			b[i] ^= 1 << (i % 8)
 			if got, err := OpenSealed(b, opens[class]); err == nil || !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrIdentity) {

@@ -163,7 +163,7 @@ func (d *Directory) Finish(ctx context.Context) error {
 		}
 	}
 	clear(d.open)
-	dirs := map[string]bool{content: true}
+	dirs := map[string]bool{}
 	for _, f := range d.files {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -90,8 +90,8 @@ type taker struct {
 	last   string // name of the last item
 }
 
-// runChunks bounds the memory for finding the same chunk twice within one run.
-const runChunks = 1 << 18
+// runChunks bounds the memory for finding the same chunk twice within one run: 2 GiB of groups.
+const runChunks = 1 << 15
 
 func newTaker(job Job) (*taker, error) {
 	hasher := job.IDs.NewHasher()
@@ -101,9 +101,10 @@ func newTaker(job Job) (*taker, error) {
 	if job.Base != nil {
 		t.base = &baseFiles{base: job.Base}
 		root := job.Base.Tree.Ref
-		t.tree.base[root.ID] = root
-		for _, f := range job.Base.Tree.Root.Files {
-			t.tree.base[f.Ref.ID] = f.Ref
+		for _, f := range append([]filesRef{{Ref: root}}, job.Base.Tree.Root.Files...) {
+			if job.Base.Holds(f.Ref.Frame) {
+				t.tree.base[f.Ref.ID] = f.Ref
+			}
 		}
 		t.old = loadUsage(job.MapDir, root.ID, hasher)
 		t.budget = job.Base.Tree.Root.Size / 10
@@ -209,9 +210,10 @@ func (t *taker) store(id crypto.ID, known chunkstore.Loc, chunk []byte) (Extent,
 	if err != nil {
 		return e, err
 	}
-	if len(t.run) < runChunks {
-		t.run[id] = loc
+	if len(t.run) == runChunks {
+		clear(t.run)
 	}
+	t.run[id] = loc
 	e.Chunk = loc
 	return e, nil
 }

@@ -22,6 +22,7 @@ var excused = []struct{ part, why string }{
 
 // TestDurable follows each command and wants every file that gets its name to be on disk before, and its directory after.
 func TestDurable(t *testing.T) {
+	inMemory(t)
 	list := stages(t)
 	last := list[len(list)-1].twin(t)
 	list = append(list, stage{"restore", []string{"restore", "crm", "--identity", last.path("key"), "--to", last.path("out")}, last, nil})

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,12 +20,16 @@ import (
 // soak reports whether a test may take hours: LIFEBOAT_SOAK=1 tries everything where a usual run takes a sample.
 func soak() bool { return os.Getenv("LIFEBOAT_SOAK") != "" }
 
+// built is the directory of realProgram, once it was needed.
+var built string
+
 // realProgram is the real program, built without the race detector, once.
 var realProgram = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lifeboat-binary-*")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	path := filepath.Join(dir, "lifeboat")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -38,7 +43,8 @@ var realProgram = sync.OnceValues(func() (string, error) {
 type fixture struct {
 	t     *testing.T
 	dir   string
-	shift time.Duration // of the clock
+	real  bool          // run the real program, which is many times faster than this one under the race detector
+	shift time.Duration // of the clock, not of the real program's
 }
 
 // said is what a run of the program printed.
@@ -82,9 +88,21 @@ func (x *fixture) must(err error) {
 	}
 }
 
-// run runs the program in this process.
+// run runs the program, in this process unless x.real.
 func (x *fixture) run(args ...string) said {
+	x.t.Helper()
 	var out, errw bytes.Buffer
+	if x.real {
+		path, err := realProgram()
+		x.must(err)
+		cmd := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, args...)...)
+		cmd.Stdout, cmd.Stderr = &out, &errw
+		var exit *exec.ExitError
+		if err := cmd.Run(); !errors.As(err, &exit) {
+			x.must(err)
+		}
+		return said{cmd.ProcessState.ExitCode(), out.String(), errw.String()}
+	}
 	a := &app{in: strings.NewReader(""), out: &out, err: &errw, now: clock.Clock(func() time.Time { return time.Now().Add(x.shift) }), file: x.path("lifeboat.yaml")}
 	if args[0] != "-c" {
 		args = append([]string{"-c", x.path("lifeboat.yaml")}, args...)
@@ -101,17 +119,6 @@ func (x *fixture) want(code int, args ...string) said {
 		x.t.Fatalf("lifeboat %s: want %d: %s", strings.Join(args, " "), code, s)
 	}
 	return s
-}
-
-// real runs the real program, many times faster than this one under the race detector; it must end well.
-func (x *fixture) real(args ...string) {
-	x.t.Helper()
-	path, err := realProgram()
-	x.must(err)
-	out, err := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, args...)...).CombinedOutput()
-	if err != nil {
-		x.t.Fatalf("lifeboat %s: %v: %s", strings.Join(args, " "), err, out)
-	}
 }
 
 // restored restores and returns the database; nothing but it may stand in the directory.

@@ -59,6 +59,7 @@ func TestLive(t *testing.T) {
 	writer := program(t.Context(), "crm-writer", x.path("crm.db"), x.path("committed"))
 	writer.Stderr = os.Stderr
 	x.must(writer.Start())
+	x.real = true
 	defer func() {
 		_ = writer.Process.Kill()
 		_ = writer.Wait()
@@ -85,17 +86,17 @@ func TestLive(t *testing.T) {
 			x.aborted(time.Duration(rng.IntN(300)) * time.Millisecond)
 		}
 		before := x.committed()
-		x.real(args...)
+		x.want(0, args...)
 		after := x.committed() + 1 // one may be committed and not noted yet
 		to := x.path("out")
-		x.real("restore", "crm", "--identity", x.path("key"), "--to", to, "--start")
+		x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", to, "--start")
 		seq, err := crm.VerifyChain(t.Context(), filepath.Join(to, "crm.db"))
 		if err != nil || seq < before || seq > after {
 			t.Fatalf("round %d, %v: restored to %d, between %d and %d: %v", n, args, seq, before, after, err)
 		}
 		x.must(os.RemoveAll(to))
 	}
-	x.real("check", "--identity", x.path("key"))
+	x.want(0, "check", "--identity", x.path("key"))
 	t.Logf("%d transactions committed meanwhile", x.committed())
 }
 

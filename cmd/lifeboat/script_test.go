@@ -29,7 +29,18 @@ import (
 const clockEnv = "LIFEBOAT_TEST_CLOCK"
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lifeboat": lifeboatProgram, "crm-writer": writerProgram})
+	testscript.Main(tests{m}, map[string]func(){"lifeboat": lifeboatProgram, "crm-writer": writerProgram})
+}
+
+// tests removes at the end what all of them share.
+type tests struct{ m *testing.M }
+
+func (t tests) Run() int {
+	code := t.m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built) // it is in the system's directory for temporary files
+	}
+	return code
 }
 
 func lifeboatProgram() {
