@@ -70,7 +70,7 @@ func (c *Catalog) update(f func(*bbolt.Tx) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
-	defer db.Close() // also after a panic, which would keep the file locked; the second time it does nothing
+	defer func() { _ = db.Close() }() // also after a panic, which would keep the file locked; the second time it does nothing
 	if err := db.Update(f); err != nil {
 		return fmt.Errorf("update the catalog: %w", err)
 	}

@@ -191,7 +191,7 @@ func checkPacks(t *testing.T, tg target.Target, packs []Pack, all []stored) {
 	for _, s := range all {
 		classOf[s.loc.Frame] = s.class
 	}
-	if len(packs) < 4 {
+	if len(packs) < 3 {
 		t.Errorf("only %d packs", len(packs))
 	}
 	frames := map[crypto.ID]bool{}

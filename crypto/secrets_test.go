@@ -133,7 +133,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	var needles []string
 	for _, secret := range [][]byte{root.Seed, host.IDKey, host.SigningSeed} {
-		plain := strings.Trim(fmt.Sprint(secret), "[]")
+		plain := strings.Trim(fmt.Sprintf("%d", secret), "[]")
 		goSyntax := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}")
 		needles = append(needles, plain[:30], goSyntax[:30], hex.EncodeToString(secret)[:16], base64.StdEncoding.EncodeToString(secret)[:16], string(secret[:8]))
 	}

@@ -327,8 +327,10 @@ func (h *Host) look(ctx context.Context) error {
 
 // remember adds to the catalog what it lacks of the journal. A catalog that cannot be used is made anew.
 func (h *Host) remember(chain *journal.Chain) error {
-	for {
-		raws, err := h.catalog.Records()
+	var err error
+	for range 2 {
+		var raws [][]byte
+		raws, err = h.catalog.Records()
 		if err == nil && uint64(len(raws)) <= chain.Len() {
 			var more [][]byte
 			for _, e := range chain.Entries()[len(raws):] {
@@ -341,13 +343,11 @@ func (h *Host) remember(chain *journal.Chain) error {
 		if errors.Is(err, unix.ENOSPC) {
 			return err
 		}
-		if _, serr := os.Stat(filepath.Join(h.StateDir, catalogFile)); errors.Is(serr, fs.ErrNotExist) {
-			return err
-		}
 		if err := h.catalog.Reset(); err != nil {
 			return err
 		}
 	}
+	return err
 }
 
 // Chain is the journal as this host knows it.

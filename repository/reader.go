@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -224,18 +225,34 @@ type Snapshot struct {
 
 // Snapshots lists the snapshots, oldest first; of one source where name is not empty.
 func (r *Reader) Snapshots(ctx context.Context, name string) ([]Snapshot, error) {
-	var out []Snapshot
+	var all []journal.Entry
+	unread := map[string]error{}
 	for _, e := range r.Chain.Snapshots() {
 		if name != "" && r.hasher.Source(name) != e.Snapshot.Source {
 			continue
 		}
-		src, err := r.source(ctx, e.Snapshot)
-		if err != nil {
-			return nil, fmt.Errorf("snapshot s%d: %w", e.Seq, err)
+		all = append(all, e)
+		if _, err := r.source(ctx, e.Snapshot); err != nil {
+			if !damage(err) {
+				return nil, fmt.Errorf("snapshot s%d: %w", e.Seq, err)
+			}
+			unread[e.Snapshot.Source] = fmt.Errorf("snapshot s%d: %w", e.Seq, err)
+		}
+	}
+	var out []Snapshot
+	for _, e := range all {
+		src, ok := r.names[e.Snapshot.Source]
+		if !ok { // a damaged tree hides no other snapshot of its source, unless all are damaged
+			return nil, unread[e.Snapshot.Source]
 		}
 		out = append(out, Snapshot{src, e.Snapshot.Source, e.Seq, e.Snapshot, e.Time})
 	}
 	return out, nil
+}
+
+// damage reports whether err says that objects are damaged, cut short or gone.
+func damage(err error) bool {
+	return errors.Is(err, crypto.ErrDamaged) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, fs.ErrNotExist)
 }
 
 // source learns from the tree what the opaque source of a snapshot is; each source is read once.

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -10,18 +11,29 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
+	"lifeboat/target"
 )
 
 // epochKeys begins the names of the key files without which no content opens.
 const epochKeys = "keys/" + string(crypto.WhatEpoch) + "-"
 
 // sound reports an error for a copy on which something is lost that every restore needs: a record, an epoch's key or a current
-// index object. Nothing is stored on such a copy, because it could not be restored from there. Sizes and keys are
+// index object. Nothing is stored on such a copy, because it could not be restored from there. Sizes, record 1 and keys are
 // looked at each time, the bytes of all else by the last check.
 func (h *Host) sound(ctx context.Context, c *Copy) error {
 	want, err := h.vital(ctx, c)
 	if err != nil {
 		return err
+	}
+	if c.Position > 0 { // the root of trust is in record 1: without it not even a check can name what is wrong
+		first := h.Chain().Entries()[0].Raw
+		raw, err := target.Read(ctx, c.Target, journal.Name(1), int64(len(first)))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || !bytes.Equal(raw, first) {
+			return lost(journal.Name(1))
+		}
 	}
 	damaged := h.Damaged(c.Name)
 	for _, prefix := range []string{"journal/", "index/"} {

@@ -136,7 +136,7 @@ func (d *Directory) release(f *openFile) {
 	d.mu.Unlock()
 }
 
-// evict closes the file that was not used for longest. It is durable by then: Finish opens it again only to rename.
+// evict closes the file that was not used for longest. Finish makes all files durable.
 func (d *Directory) evict() error {
 	if len(d.open) < maxOpen {
 		return nil
@@ -152,13 +152,13 @@ func (d *Directory) evict() error {
 	}
 	f := d.open[oldest]
 	delete(d.open, oldest)
-	return errors.Join(f.Sync(), f.Close())
+	return f.Close()
 }
 
 // Finish implements Sink: files and directories become durable, then they move from the partial directory into place.
 func (d *Directory) Finish(ctx context.Context) error {
 	for n, f := range d.open {
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		if err := f.Close(); err != nil {
 			return fmt.Errorf("write %s: %w", d.files[n].Name, err)
 		}
 	}
@@ -184,11 +184,13 @@ func (d *Directory) Finish(ctx context.Context) error {
 	return d.place()
 }
 
+// attributes gives a file its time and mode, and makes it durable with them.
 func (d *Directory) attributes(name string, f snapshot.File) error {
-	if err := d.root.Chtimes(name, time.Time{}, f.ModTime); err != nil {
+	file, err := d.root.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
-	return d.root.Chmod(name, f.Mode.Perm())
+	return errors.Join(d.root.Chtimes(name, time.Time{}, f.ModTime), file.Chmod(f.Mode.Perm()), file.Sync(), file.Close())
 }
 
 // place moves what stands at the top of the content into the directory itself.
@@ -211,6 +213,7 @@ func (d *Directory) place() error {
 		return err
 	}
 	if d.created {
+		d.created = false // it stays
 		return atomicfile.SyncDir(filepath.Dir(filepath.Clean(d.dir)))
 	}
 	return nil

@@ -147,7 +147,11 @@ func (a *app) known(name string, r *repository.Reader, report *verify.Report, fu
 	if !full {
 		return nil
 	}
-	return repository.SetDamaged(a.cfg.StateDir, name, report.DamagedObjects())
+	damaged := report.DamagedObjects()
+	if r.Broken != nil {
+		damaged = append(damaged, journal.Name(r.Chain.Len()+1))
+	}
+	return repository.SetDamaged(a.cfg.StateDir, name, damaged)
 }
 
 func parseShare(s string) (float64, error) {

@@ -131,22 +131,6 @@ func (x *fixture) restored(args ...string) []byte {
 	return b
 }
 
-// refused runs a restore that must fail with one of the codes, and leave nothing behind.
-func (x *fixture) refused(codes []int, args ...string) {
-	x.t.Helper()
-	to := filepath.Join(x.t.TempDir(), "out")
-	s := x.run(append([]string{"restore", "crm", "--identity", x.path("key"), "--to", to}, args...)...)
-	for _, c := range codes {
-		if s.code == c {
-			if _, err := os.Lstat(to); err == nil {
-				x.t.Errorf("a failed restore left %s behind: %s", to, s)
-			}
-			return
-		}
-	}
-	x.t.Errorf("restore of damage: want one of %v: %s", codes, s)
-}
-
 func (x *fixture) database() []byte {
 	x.t.Helper()
 	b, err := os.ReadFile(x.path("crm.db"))

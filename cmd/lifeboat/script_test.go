@@ -107,12 +107,12 @@ var smallCRM = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "crm.db")
 	if err := crm.Generate(context.Background(), path, crm.Options{Seed: 1}); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path)
+	b, err := os.ReadFile(path)
+	return b, errors.Join(err, os.RemoveAll(dir))
 })
 
 // crm FILE writes a small CRM database.
