@@ -313,6 +313,8 @@ func (h *Host) look(ctx context.Context) error {
 			c.Emptied = c.Err == nil && c.Position == 0
 			if c.Err == nil {
 				c.Err = h.sound(ctx, c)
+			} else if errors.Is(c.Err, journal.ErrBroken) {
+				c.Err = fmt.Errorf("%w: %s", c.Err, anew)
 			}
 		}
 		if errors.Is(c.Err, journal.ErrForeign) {

@@ -38,7 +38,7 @@ func (h *Host) catchUp(ctx context.Context, from, to *Copy) error {
 			if gone[o.Name] {
 				continue
 			}
-			if err := copyObject(ctx, from.Target, to.Target, o); err != nil {
+			if err := copyObject(ctx, h.StateDir, from.Target, to.Target, o); err != nil {
 				return fmt.Errorf("copy from %s: %w", from.Name, err)
 			}
 		}
@@ -54,12 +54,12 @@ func (h *Host) catchUp(ctx context.Context, from, to *Copy) error {
 }
 
 // copyObject copies one object that is named by its digest, and verifies it on the way: a damaged object must not spread.
-// It goes through a file without a name, so that an object of any size needs no memory.
-func copyObject(ctx context.Context, from, to target.Target, o target.Object) error {
+// It goes through a file in dir without a name, so that an object of any size needs no memory.
+func copyObject(ctx context.Context, dir string, from, to target.Target, o target.Object) error {
 	if ok, err := target.Has(ctx, to, o); ok || err != nil {
 		return err
 	}
-	f, err := os.CreateTemp("", "lifeboat-copy-*")
+	f, err := os.CreateTemp(dir, ".copy.tmp-*") // cleanState knows such names
 	if err != nil {
 		return err
 	}

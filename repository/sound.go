@@ -79,5 +79,8 @@ func (h *Host) vital(ctx context.Context, c *Copy) (map[string]int64, error) {
 }
 
 func lost(name string) error {
-	return fmt.Errorf("%s is missing or damaged, and nothing stored here could be restored: where another copy is whole, move this one away and run `lifeboat init`: %w", name, crypto.ErrDamaged)
+	return fmt.Errorf("%s is missing or damaged, and nothing stored here could be restored: %s: %w", name, anew, crypto.ErrDamaged)
 }
+
+// anew is what to do about a copy on which nothing can be stored.
+const anew = "where another copy is whole, move this one away and run `lifeboat init`"

@@ -15,7 +15,7 @@ var excused = []struct{ part, why string }{
 	{"/usb/.tmp/", "the same"},
 	{"/probe-", "what init writes to try a target is deleted again"},
 	{"/.lifeboat-partial", "the plan of a restore is worthless after it; its files are synced before they get their names"},
-	{"/lifeboat-copy-", "a temporary file without a name"},
+	{"/.copy.tmp-", "a temporary file without a name"},
 	{"/state/pagemaps: ", "page maps are caches: one that a power failure loses is made anew"},
 	{"/state/damaged", "a check finds the same again"},
 }
