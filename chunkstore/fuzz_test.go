@@ -10,6 +10,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lifeboat/crypto"
+	"lifeboat/target"
+	"lifeboat/target/local"
 )
 
 // FuzzDecodeIndex takes its input as an index object and as the text in one.
@@ -73,6 +75,31 @@ func FuzzDigest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		if d, ok := Digest(name); ok && (len(d) != 64 || !strings.HasSuffix(name, d)) {
 			t.Errorf("%q has the digest %q", name, d)
+		}
+	})
+}
+
+// FuzzFooter takes its input as a pack.
+func FuzzFooter(f *testing.F) {
+	name := PackName(digestOf([]byte("x")))
+	f.Add(append([]byte(packMagic+"frame"), footer([]Frame{{ID: crypto.ID{1}, Off: 16, Len: 5}})...))
+	f.Add([]byte(packMagic + "lifeboat frames 9999999999\n"))
+	f.Add([]byte(packMagic + "lifeboat frames -000000001\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		dir := t.TempDir()
+		tg, err := local.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tg.Close()
+		if err := target.Store(t.Context(), tg, name, body); err != nil {
+			t.Fatal(err)
+		}
+		p, err := readFooter(t.Context(), tg, name, int64(len(body)))
+		for _, fr := range p.Frames {
+			if err == nil && (fr.Off < 0 || fr.Len <= 0 || fr.Off+int64(fr.Len) > int64(len(body))) {
+				t.Errorf("frame %+v in a pack of %d bytes", fr, len(body))
+			}
 		}
 	})
 }

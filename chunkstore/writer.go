@@ -239,6 +239,9 @@ func (p *packer) add(class Class, id crypto.ID, sealed []byte) error {
 func (p *packer) close(class Class) {
 	o := p.open[class]
 	p.open[class] = nil
+	end := footer(o.Frames)
+	o.body = append(o.body, end...)
+	o.sum.Write(end)
 	o.Digest, o.Size = hex.EncodeToString(o.sum.Sum(nil)), int64(len(o.body))
 	p.done = append(p.done, o.Pack)
 	p.puts.Go(func() error {

@@ -11,7 +11,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,6 +175,10 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rebuilt, err := RebuildIndex(t.Context(), tg)
+	if err != nil || !slices.Equal(rebuilt.frames, sameOrder(index, rebuilt)) {
+		t.Errorf("the index that was made anew from the packs differs: %v", err)
+	}
 	reader := NewReader(tg, index, ring(t).epoch)
 	var g errgroup.Group
 	for i := range 8 {
@@ -211,7 +217,10 @@ func checkPacks(t *testing.T, tg target.Target, packs []Pack, all []stored) {
 			end += int64(f.Len)
 			frames[f.ID] = true
 		}
-		if end != p.Size {
+		if got, err := readFooter(t.Context(), tg, PackName(p.Digest), p.Size); err != nil || !reflect.DeepEqual(got, p) {
+			t.Errorf("the footer of pack %s: %v, error %v", p.Digest, got, err)
+		}
+		if end += int64(len(footer(p.Frames))); end != p.Size {
 			t.Errorf("pack %s: frames end at %d of %d", p.Digest, end, p.Size)
 		}
 	}
@@ -398,4 +407,17 @@ func TestLyingStore(t *testing.T) {
 func digestOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// sameOrder gives the frames of x as they are numbered in the order of packs of like.
+func sameOrder(x, like *Index) []place {
+	number := map[string]uint32{}
+	for i, p := range like.packs {
+		number[p.Digest] = uint32(i)
+	}
+	out := slices.Clone(x.frames)
+	for i := range out {
+		out[i].pack = number[x.packs[out[i].pack].Digest]
+	}
+	return out
 }

@@ -63,6 +63,8 @@ type Reader struct {
 	Broken error
 	IDs    crypto.IDKey
 	Frames *chunkstore.Reader // nil without any key
+	// IndexLost is set where the index was made anew from the packs, because one of its objects is missing or damaged.
+	IndexLost error
 	hasher *crypto.Hasher
 	names  map[string]Source
 }
@@ -125,6 +127,10 @@ func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 // unlock loads the index and reads frames with the given keys: the epochs', or the host's for trees only.
 func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identity) error {
 	index, err := chunkstore.LoadIndex(ctx, r.Target, r.Chain.Indexes())
+	if damage(err) {
+		r.IndexLost = err
+		index, err = chunkstore.RebuildIndex(ctx, r.Target)
+	}
 	if err != nil {
 		return err
 	}

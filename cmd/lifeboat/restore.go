@@ -50,6 +50,9 @@ func (a *app) restore() *cobra.Command {
 			if err := a.unlock(c.Context(), x, r, true); err != nil {
 				return err
 			}
+			if r.IndexLost != nil {
+				a.note("lifeboat: warning: %s: %v: the index was made anew from the packs; run `lifeboat check`", name, r.IndexLost)
+			}
 			s, err := a.choose(c.Context(), r, args[0], point)
 			if err != nil {
 				return err
