@@ -65,8 +65,8 @@ type Reader struct {
 	Frames *chunkstore.Reader // nil without any key
 	// IndexLost is set where the index was made anew from the packs, because one of its objects is missing or damaged.
 	IndexLost error
-	hasher *crypto.Hasher
-	names  map[string]Source
+	hasher    *crypto.Hasher
+	names     map[string]Source
 }
 
 // Source is what a snapshot's tree says of where it came from.
