@@ -24,13 +24,19 @@ import (
 	"lifeboat/target"
 )
 
-// Init founds a repository, or prepares targets that were added to it since. It can be repeated after a crash.
-func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host, err error) {
+// lockedHost makes the state directory where it is missing, and locks it.
+func lockedHost(c Config) (*Host, error) {
 	if err := makeState(c.StateDir); err != nil {
 		return nil, err
 	}
-	h := &Host{Config: c}
-	if h.lock, err = lockState(c.StateDir); err != nil {
+	lock, err := lockState(c.StateDir)
+	return &Host{Config: c, lock: lock}, err
+}
+
+// Init founds a repository, or prepares targets that were added to it since. It can be repeated after a crash.
+func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host, err error) {
+	h, err := lockedHost(c)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -310,11 +316,8 @@ func probe(ctx context.Context, t target.Target) (err error) {
 //
 // trust is asked for every copy whether it is of the right repository, before anything of it is used.
 func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, identities []age.Identity, trust func(*Reader) error) (_ *Host, err error) {
-	if err := makeState(c.StateDir); err != nil {
-		return nil, err
-	}
-	h := &Host{Config: c}
-	if h.lock, err = lockState(c.StateDir); err != nil {
+	h, err := lockedHost(c)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
