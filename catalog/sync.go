@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
 	"lifeboat/snapshot"
@@ -12,7 +13,8 @@ import (
 // chunkBatch is how many chunks are stored in one transaction.
 const chunkBatch = 1 << 14
 
-// SyncChunks adds the chunks of all snapshots in the journal that were not added yet. open opens a snapshot's tree.
+// SyncChunks adds the chunks of all snapshots in the journal that were not added yet. open opens a snapshot's tree. What is
+// damaged is left out: it costs deduplication, nothing else.
 func (c *Catalog) SyncChunks(ctx context.Context, chain *journal.Chain, open func(journal.Ref) (*snapshot.Tree, error)) error {
 	from, err := c.Indexed()
 	if err != nil {
@@ -24,10 +26,10 @@ func (c *Catalog) SyncChunks(ctx context.Context, chain *journal.Chain, open fun
 			continue
 		}
 		tree, err := open(e.Snapshot.Root)
-		if err != nil {
-			return fmt.Errorf("index snapshot %d: %w", e.Seq, err)
+		if err == nil {
+			err = s.tree(ctx, tree)
 		}
-		if err := s.tree(ctx, tree); err != nil {
+		if err != nil && !chunkstore.Damaged(err) {
 			return fmt.Errorf("index snapshot %d: %w", e.Seq, err)
 		}
 	}
@@ -58,7 +60,7 @@ func (s *syncer) tree(ctx context.Context, t *snapshot.Tree) error {
 			old := !s.rebuild && [12]byte(x.Ref.Frame[:12]) != [12]byte(t.Ref.Frame[:12])
 			if !old && !s.seen[x.Ref.ID] {
 				s.seen[x.Ref.ID] = true
-				if err := s.node(ctx, t, f, x, at); err != nil {
+				if err := s.node(ctx, t, f, x, at); err != nil && !chunkstore.Damaged(err) {
 					return fmt.Errorf("%s: %w", f.Name, err)
 				}
 			}

@@ -6,7 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
 
 	"lifeboat/crypto"
@@ -22,6 +25,11 @@ const (
 	Host                // the epoch and the host
 	classes
 )
+
+// Damaged reports whether err says that objects are damaged, cut short or gone.
+func Damaged(err error) bool {
+	return errors.Is(err, crypto.ErrDamaged) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, fs.ErrNotExist)
+}
 
 // Loc is where a chunk is: Len bytes from Off of a decompressed frame.
 type Loc struct {

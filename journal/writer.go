@@ -63,6 +63,12 @@ func NewWriter(dir string, repository crypto.ID, signer note.Signer, chain *Chai
 	return &Writer{dir: dir, repo: repository, signer: signer, chain: chain, now: now, by: by}
 }
 
+// Certified reports whether this writer's key is the one that signs the next record.
+func (w *Writer) Certified() bool {
+	v := w.chain.writer
+	return v == nil || v.Name() == w.signer.Name() && v.KeyHash() == w.signer.KeyHash()
+}
+
 // Chain is what was written so far.
 func (w *Writer) Chain() *Chain { return w.chain }
 

@@ -77,8 +77,7 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 func (h *Host) syncChunks(ctx context.Context, r *Reader) error {
 	open := func(ref journal.Ref) (*snapshot.Tree, error) { return r.Tree(ctx, ref) }
 	err := h.catalog.SyncChunks(ctx, h.Chain(), open)
-	if err == nil || ctx.Err() != nil || damage(err) {
-		// A tree that cannot be read costs deduplication, nothing else; `check` names the damage.
+	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err := h.catalog.Reset(); err != nil {

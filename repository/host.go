@@ -89,7 +89,13 @@ func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
 	if err := h.begin(chain); err != nil {
 		return nil, err
 	}
+	if !h.writer.Certified() {
+		return nil, fmt.Errorf("state directory %s: %w: its key does not sign for the repository: a take-over did not end, or another host took over; `lifeboat init --take-over --identity FILE` makes this host the writer", c.StateDir, ErrNotInitialised)
+	}
 	if err := h.writer.Recover(ctx, h.targets()); err != nil {
+		if errors.Is(err, journal.ErrPending) {
+			err = fmt.Errorf("%w\n%s", err, repairOrTakeOver)
+		}
 		return nil, err
 	}
 	if err := h.look(ctx); err != nil {
@@ -378,6 +384,9 @@ func (r *Reader) UnlockHost(ctx context.Context, keys *crypto.HostKeys) error {
 	return r.unlock(ctx, keys.IDs, keys.Index)
 }
 
+// repairOrTakeOver is what to do where the only copy of what was written last does not answer.
+const repairOrTakeOver = "either repair the target that holds it, or, if that is lost for good, `lifeboat init --take-over --identity FILE` goes on from what is left"
+
 // primary is the first copy that holds the whole journal: what is new is written there first.
 func (h *Host) primary() (*Copy, error) {
 	var why []error
@@ -394,7 +403,7 @@ func (h *Host) primary() (*Copy, error) {
 		why = append(why, fmt.Errorf("%s: %w", c.Name, err))
 	}
 	if behind {
-		return nil, fmt.Errorf("no target holds what this host wrote last: %w\neither repair the one that does, or, if it is lost for good, `lifeboat init --take-over --identity FILE` goes on from what is left", errors.Join(why...))
+		return nil, fmt.Errorf("no target holds what this host wrote last: %w\n%s", errors.Join(why...), repairOrTakeOver)
 	}
 	return nil, fmt.Errorf("no target can take a backup: %w", errors.Join(why...))
 }

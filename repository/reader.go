@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -127,7 +126,7 @@ func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 // unlock loads the index and reads frames with the given keys: the epochs', or the host's for trees only.
 func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identity) error {
 	index, err := chunkstore.LoadIndex(ctx, r.Target, r.Chain.Indexes())
-	if damage(err) {
+	if chunkstore.Damaged(err) {
 		r.IndexLost = err
 		index, err = chunkstore.RebuildIndex(ctx, r.Target)
 	}
@@ -239,7 +238,7 @@ func (r *Reader) Snapshots(ctx context.Context, name string) ([]Snapshot, error)
 		}
 		all = append(all, e)
 		if _, err := r.source(ctx, e.Snapshot); err != nil {
-			if !damage(err) {
+			if !chunkstore.Damaged(err) {
 				return nil, fmt.Errorf("snapshot s%d: %w", e.Seq, err)
 			}
 			unread[e.Snapshot.Source] = fmt.Errorf("snapshot s%d: %w", e.Seq, err)
@@ -254,11 +253,6 @@ func (r *Reader) Snapshots(ctx context.Context, name string) ([]Snapshot, error)
 		out = append(out, Snapshot{src, e.Snapshot.Source, e.Seq, e.Snapshot, e.Time})
 	}
 	return out, nil
-}
-
-// damage reports whether err says that objects are damaged, cut short or gone.
-func damage(err error) bool {
-	return errors.Is(err, crypto.ErrDamaged) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, fs.ErrNotExist)
 }
 
 // source learns from the tree what the opaque source of a snapshot is; each source is read once.

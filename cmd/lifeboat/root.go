@@ -148,10 +148,11 @@ func (a *app) root() *cobra.Command {
 
 // usageArgs makes wrong arguments of every command usage errors.
 func usageArgs(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usagef("%w: see `%s --help`", err, c.CommandPath())
+				return wrongArgs(c, args)
 			}
 			return nil
 		}
@@ -159,6 +160,17 @@ func usageArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		usageArgs(sub)
 	}
+}
+
+// wrongArgs says how a command is called, or which command was meant.
+func wrongArgs(c *cobra.Command, args []string) error {
+	if !c.HasSubCommands() || len(args) == 0 {
+		return usagef("usage: %s: see `%s --help`", c.UseLine(), c.CommandPath())
+	}
+	for _, s := range c.SuggestionsFor(args[0]) {
+		return usagef("there is no command %q: did you mean `%s %s`?", args[0], c.CommandPath(), s)
+	}
+	return usagef("there is no command %q: see `%s --help`", args[0], c.CommandPath())
 }
 
 // config loads the configuration once.
