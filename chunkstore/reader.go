@@ -1,6 +1,7 @@
 package chunkstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,10 @@ var ErrUnknownFrame = errors.New("the index does not know this frame")
 
 // Reader brings frames back. It is safe for concurrent use.
 type Reader struct {
+	// Partial is the error of frames that no identity opens, where the identities open a part of the repository only. Without
+	// it such a frame is damaged.
+	Partial error
+
 	target  target.Target
 	index   *Index
 	openers sync.Pool
@@ -87,8 +92,8 @@ func (r *Reader) read(ctx context.Context, p Place, dst []byte) ([]byte, error) 
 		defer r.openers.Put(o)
 		raw, err := o.Open(dst, sealed)
 		if errors.Is(err, crypto.ErrIdentity) {
-			// These identities open the repository: it is the frame's header that changed.
-			err = fmt.Errorf("none of the repository's keys opens it: %w", crypto.ErrDamaged)
+			// Identities that open the whole repository open every frame, unless its header was changed.
+			err = cmp.Or(r.Partial, fmt.Errorf("none of the repository's keys opens it: %w", crypto.ErrDamaged))
 		}
 		return raw, err
 	case error:

@@ -53,7 +53,7 @@ type EpochSecret struct {
 func Generate() (RootSecret, HostSecrets, EpochSecret, error) {
 	repository := ID(random(IDSize))
 	root := RootSecret{Lifeboat: WhatRoot, Repository: repository, Seed: random(ed25519.SeedSize)}
-	host := HostSecrets{Lifeboat: WhatHost, Repository: repository, IDKey: random(32), SigningSeed: random(ed25519.SeedSize), Epoch: 1}
+	host := HostSecrets{Lifeboat: WhatHost, Repository: repository, IDKey: random(32), SigningSeed: random(ed25519.SeedSize)}
 	pol, err := chunker.RandomPolynomial()
 	if err != nil {
 		return root, host, EpochSecret{}, fmt.Errorf("generate the chunker's polynomial: %w", err)
@@ -67,13 +67,18 @@ func Generate() (RootSecret, HostSecrets, EpochSecret, error) {
 	if host.RootKey, err = VerifierKey(repository, Root, root.Seed); err != nil {
 		return root, host, EpochSecret{}, err
 	}
+	epoch, err := host.NextEpoch()
+	return root, host, epoch, err
+}
+
+// NextEpoch begins another epoch: what is sealed from then on opens with its identity. The ID key stays.
+func (h *HostSecrets) NextEpoch() (EpochSecret, error) {
 	identity, err := age.GenerateHybridIdentity()
 	if err != nil {
-		return root, host, EpochSecret{}, fmt.Errorf("generate the epoch key: %w", err)
+		return EpochSecret{}, fmt.Errorf("generate the epoch key: %w", err)
 	}
-	host.EpochRecipient = identity.Recipient().String()
-	epoch := EpochSecret{Lifeboat: WhatEpoch, Repository: repository, Epoch: 1, Identity: identity.String(), IDKey: host.IDKey}
-	return root, host, epoch, nil
+	h.Epoch, h.EpochRecipient = h.Epoch+1, identity.Recipient().String()
+	return EpochSecret{Lifeboat: WhatEpoch, Repository: h.Repository, Epoch: h.Epoch, Identity: identity.String(), IDKey: h.IDKey}, nil
 }
 
 // NewSigningSeed replaces the signing key after a take-over.

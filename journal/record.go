@@ -90,6 +90,8 @@ type SnapshotBody struct {
 	Read     int64     `json:"read"`
 	Stored   int64     `json:"stored"`
 	Duration int64     `json:"duration_ms"`
+	// Amplification is how many bytes of frames a restore decodes per byte of content.
+	Amplification float64 `json:"amplification,omitempty"`
 }
 
 // DropBody forgets a snapshot.

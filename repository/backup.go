@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,8 +42,7 @@ type Backup struct {
 // Done is a backup that was committed.
 type Done struct {
 	journal.Entry
-	Amplification float64
-	Warnings      []string
+	Warnings []string
 }
 
 // Backup takes a snapshot, commits it on the first copy that is up to date, and brings the others up to date. The error of
@@ -129,7 +129,8 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 		return nil, err
 	}
 	r := journal.Record{Type: journal.Snapshot, Reason: b.Reason, Snapshot: &journal.SnapshotBody{Source: h.keys.IDs.NewHasher().Source(b.Name), Kind: "full",
-		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read}}
+		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read,
+		Amplification: math.Round(100*t.Amplification) / 100}}
 	if base != nil && !b.Full {
 		r.Snapshot.Kind = "incremental"
 	}
@@ -144,7 +145,7 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 	if err != nil {
 		return nil, err
 	}
-	return &Done{e, t.Amplification, append(warnings, t.Warnings...)}, nil
+	return &Done{e, append(warnings, t.Warnings...)}, nil
 }
 
 // index stores the index of packs and adds both to r. Where there are many index objects it merges them.

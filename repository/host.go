@@ -98,6 +98,9 @@ func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
 		}
 		return nil, err
 	}
+	if err := h.followEpoch(); err != nil {
+		return nil, err
+	}
 	if err := h.look(ctx); err != nil {
 		return nil, err
 	}

@@ -137,14 +137,14 @@ func (h *Host) found(ctx context.Context, recipients []crypto.Recipient) error {
 	first := h.Copies[0]
 	r := journal.Record{Type: journal.Init, Init: &journal.InitBody{Root: host.RootKey, Certificate: cert}}
 	for _, k := range []struct {
-		what  string
+		what  crypto.What
 		value any
-	}{{"root-1", root}, {"host-1", host}, {"epoch-1.1", epoch}} {
+	}{{crypto.WhatRoot, root}, {crypto.WhatHost, host}, {crypto.WhatEpoch, epoch}} {
 		secret, err := json.Marshal(k.value)
 		if err != nil {
 			return fmt.Errorf("encode %s key: %w", k.what, err)
 		}
-		objects, err := storeKey(ctx, first.Target, k.what, secret, recipients)
+		objects, err := h.sealKey(ctx, first.Target, k.what, epoch.Epoch, secret, recipients)
 		if err != nil {
 			return err
 		}
@@ -433,7 +433,7 @@ func (h *Host) takeOver(ctx context.Context, r *Reader, root *crypto.RootSecret,
 	if err != nil {
 		return fmt.Errorf("encode host key: %w", err)
 	}
-	objects, err := storeKey(ctx, r.Target, fmt.Sprintf("host-%d", next), secret, recipients)
+	objects, err := h.sealKey(ctx, r.Target, crypto.WhatHost, h.secrets.Epoch, secret, recipients)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,7 @@ func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 		return err
 	}
 	var epochs []age.Identity
+	opened := map[string]bool{}
 	var ids crypto.IDKey
 	for i, b := range secrets {
 		epoch, err := crypto.ParseEpochSecret(b)
@@ -116,11 +117,18 @@ func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 			return err
 		}
 		epochs = append(epochs, id)
+		opened[id.Recipient().String()] = true
 		if i == 0 {
 			ids = key
 		}
 	}
-	return r.unlock(ctx, ids, epochs...)
+	if err := r.unlock(ctx, ids, epochs...); err != nil {
+		return err
+	}
+	if n := len(r.Chain.Epochs()); len(opened) < n {
+		r.Frames.Partial = fmt.Errorf("%w: the identity opens %d of the repository's %d epochs", crypto.ErrIdentity, len(opened), n)
+	}
+	return nil
 }
 
 // unlock loads the index and reads frames with the given keys: the epochs', or the host's for trees only.

@@ -102,6 +102,8 @@ func (a *app) checkOne(ctx context.Context, x access, args []string, part float6
 	}
 	err = a.unlock(ctx, x, r, false)
 	switch {
+	case err == nil && r.Frames.Partial != nil:
+		return nil, fmt.Errorf("%w: give one that opens all, or check without one", r.Frames.Partial)
 	case err == nil:
 		job.Frames, job.IDs = r.Frames, r.IDs
 		job.Contents = identityPath(x) != ""

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"lifeboat/crypto"
+	"lifeboat/repository"
 	"lifeboat/restore"
 )
 
@@ -37,18 +40,44 @@ func (a *app) keys() *cobra.Command {
 		},
 	}
 	x.flags(list)
-	c.AddCommand(a.jsonFlag(list), a.reseal())
+	c.AddCommand(a.jsonFlag(list), a.reseal(), a.rotate())
 	return c
 }
 
+// newKeys is a command that writes key files for the recipients in the configuration.
+type newKeys struct {
+	use, short, long, question, done, note string
+	write                                  func(*repository.Host, context.Context, []age.Identity, []crypto.Recipient, string) error
+}
+
 func (a *app) reseal() *cobra.Command {
+	return a.newKeys(newKeys{
+		use: "reseal", short: "Seal the repository's keys anew, to the recipients in the configuration",
+		long:     "Seals the repository's keys anew, to the recipients in the configuration. New recipients can then restore. Former ones who kept a copy of the old key files still can: resealing never revokes.",
+		question: "Seal the keys to %d recipients?", done: "the keys are sealed to %d recipients\n",
+		note:  "former recipients who kept the old key files can still open what they could before",
+		write: (*repository.Host).Reseal,
+	})
+}
+
+func (a *app) rotate() *cobra.Command {
+	return a.newKeys(newKeys{
+		use: "rotate", short: "Begin a new epoch: a new key for everything that is stored from now on",
+		long:     "Begins a new epoch, sealed to the recipients in the configuration: whoever holds the key of an earlier epoch cannot read what is stored from now on. What was stored before stays as it is, under its own key, and snapshots go on sharing it. To replace a person: add the new recipient, run `lifeboat keys reseal`, take the former recipient out, run `lifeboat keys rotate`.",
+		question: "Begin a new epoch for %d recipients?", done: "a new epoch begins, sealed to %d recipients\n",
+		note:  "what was stored before stays under the keys of its time; `lifeboat keys reseal` gives new recipients access to it",
+		write: (*repository.Host).Rotate,
+	})
+}
+
+func (a *app) newKeys(k newKeys) *cobra.Command {
 	var x access
 	var yes bool
 	var reason string
 	c := &cobra.Command{
-		Use:   "reseal",
-		Short: "Seal the repository's keys anew, to the recipients in the configuration",
-		Long:  "Seals the repository's keys anew, to the recipients in the configuration. New recipients can then restore. Former ones who kept a copy of the old key files still can: resealing never revokes.",
+		Use:   k.use,
+		Short: k.short,
+		Long:  k.long,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			recipients, err := a.recipients()
@@ -60,19 +89,19 @@ func (a *app) reseal() *cobra.Command {
 				return err
 			}
 			if len(ids) == 0 {
-				return fmt.Errorf("%w: resealing needs an identity that opens the present keys: --identity FILE", crypto.ErrIdentity)
+				return fmt.Errorf("%w: this needs an identity that opens the present keys: --identity FILE", crypto.ErrIdentity)
 			}
-			if err := a.confirm(yes, fmt.Sprintf("Seal the keys to %d recipients?", len(recipients))); err != nil {
+			if err := a.confirm(yes, fmt.Sprintf(k.question, len(recipients))); err != nil {
 				return err
 			}
 			h, err := a.host(c.Context())
 			if err != nil {
 				return err
 			}
-			err = h.Reseal(c.Context(), ids, recipients, reason)
+			err = k.write(h, c.Context(), ids, recipients, reason)
 			if err == nil {
-				_, err = fmt.Fprintf(a.out, "the keys are sealed to %d recipients\n", len(recipients))
-				a.note("former recipients who kept the old key files can still open what they could before")
+				_, err = fmt.Fprintf(a.out, k.done, len(recipients))
+				a.note("%s", k.note)
 			}
 			return errors.Join(err, h.Close())
 		},

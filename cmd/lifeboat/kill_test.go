@@ -86,6 +86,7 @@ func stages(t *testing.T) []stage {
 	x.want(0, "backup", "crm", "--full")
 	add("forget", "s3", "--yes")
 	add("keys", "reseal", "--identity", x.path("key"), "--yes")
+	add("keys", "rotate", "--identity", x.path("key"), "--yes")
 	x.must(os.RemoveAll(x.path("state")))
 	add("init", "--take-over", "--identity", x.path("key"))
 	return out

@@ -30,11 +30,12 @@ type snapshotRow struct {
 	Read     int64             `json:"bytes_read"`
 	Stored   int64             `json:"bytes_stored"`
 	Duration int64             `json:"duration_ms"`
+	Reads    float64           `json:"read_amplification"`
 	Copies   map[string]string `json:"copies"`
 }
 
 func snapshotJSON(s repository.Snapshot, copies map[string]string) snapshotRow {
-	return snapshotRow{restore.FormatID(s.Seq), s.Name, s.Engine, s.Kind, s.Taken, s.From, s.To, s.Size, s.Read, s.Stored, s.Duration, copies}
+	return snapshotRow{restore.FormatID(s.Seq), s.Name, s.Engine, s.Kind, s.Taken, s.From, s.To, s.Size, s.Read, s.Stored, s.Duration, s.Amplification, copies}
 }
 
 func (a *app) snapshots() *cobra.Command {

@@ -122,13 +122,13 @@ func (a *app) reported(r statusReport) error {
 		}
 	} else {
 		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "SOURCE\tLAST SNAPSHOT\tAGE\tSIZE\tSNAPSHOTS\tVERDICT")
+		fmt.Fprintln(w, "SOURCE\tLAST SNAPSHOT\tAGE\tSIZE\tREADS\tSNAPSHOTS\tVERDICT")
 		for _, s := range r.Sources {
 			if s.Last == nil {
-				fmt.Fprintf(w, "%s\t-\t-\t-\t0\t%s\n", s.Source, s.Verdict)
+				fmt.Fprintf(w, "%s\t-\t-\t-\t-\t0\t%s\n", s.Source, s.Verdict)
 				continue
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", s.Source, s.Last.ID, humanize.RelTime(s.Last.Taken, s.Last.Taken.Add(time.Duration(s.Age)*time.Second), "", ""), humanize.IBytes(uint64(s.Last.Size)), s.Count, s.Verdict)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f x\t%d\t%s\n", s.Source, s.Last.ID, humanize.RelTime(s.Last.Taken, s.Last.Taken.Add(time.Duration(s.Age)*time.Second), "", ""), humanize.IBytes(uint64(s.Last.Size)), s.Last.Reads, s.Count, s.Verdict)
 		}
 		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED")
 		for _, c := range r.Copies {
