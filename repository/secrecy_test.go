@@ -2,8 +2,6 @@ package repository_test
 
 import (
 	"bytes"
-	"context"
-	"database/sql"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -11,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"maps"
 	"os"
 	"os/exec"
@@ -19,129 +16,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
-	"lifeboat/internal/clock"
 	"lifeboat/repository"
 	"lifeboat/snapshot"
-	"lifeboat/source/sqlite"
 	"lifeboat/target/local"
 )
-
-// What must not be found. The marker stands in every row and file, the names in trees alone.
-const (
-	marker     = "Frau Weber aus Ulm, Konto 4711-0815, zahlt nicht"
-	sourceName = "quarterly-payroll"
-	fileName   = "employees-of-ulm.db"
-	noteName   = "letters/weber.txt"
-)
-
-// secrecy is a repository with two copies, and everything that its host holds.
-type secrecy struct {
-	dir, state string
-	copies     []string // directories
-	master     age.Identity
-	classic    age.Identity
-}
-
-func newSecrecy(t *testing.T) *secrecy {
-	t.Helper()
-	s := &secrecy{dir: t.TempDir()}
-	s.state, s.copies = filepath.Join(s.dir, "state"), []string{filepath.Join(s.dir, "disk"), filepath.Join(s.dir, "usb")}
-	master, err := age.GenerateHybridIdentity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	classic, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.master, s.classic = master, classic
-	recipients, err := crypto.ParseRecipients([]string{master.Recipient().String(), classic.Recipient().String()}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := repository.Init(t.Context(), s.config(t), recipients)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, source := s.database(t), letters(strings.Repeat(marker+"\n", 5000))
-	back := func(b repository.Backup) {
-		if _, err := h.Backup(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pages := sqlite.New(filepath.Join(s.dir, fileName), sqlite.Options{TempDir: s.state})
-	back(repository.Backup{Name: sourceName, Engine: "sqlite", Source: pages})
-	execute(t, db, "UPDATE employee SET note = note || ' still' WHERE id % 50 = 7")
-	back(repository.Backup{Name: sourceName, Engine: "sqlite", Source: pages})
-	back(repository.Backup{Name: sourceName + "-letters", Engine: "files", Source: source})
-	execute(t, db, "DELETE FROM employee WHERE id % 3 = 1")
-	back(repository.Backup{Name: sourceName, Engine: "sqlite", Source: pages, Full: true})
-	if err := h.Forget(t.Context(), 2, "a test"); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range h.Copies {
-		if c.Err != nil {
-			t.Fatal(c.Err)
-		}
-	}
-	if err := errors.Join(h.Close(), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *secrecy) config(t *testing.T) repository.Config {
-	t.Helper()
-	c := repository.Config{StateDir: s.state, Now: clock.System, By: "test@host"}
-	for _, dir := range s.copies {
-		to, err := local.Create(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = to.Close() }) // nothing depends on it any more
-		c.Copies = append(c.Copies, &repository.Copy{Name: filepath.Base(dir), Target: to})
-	}
-	return c
-}
-
-func (s *secrecy) database(t *testing.T) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dir, fileName)+"?_pragma=journal_mode(WAL)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	execute(t, db, "CREATE TABLE employee (id INTEGER PRIMARY KEY, note TEXT, noise BLOB)")
-	execute(t, db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 3000) INSERT INTO employee SELECT i, ? || i, randomblob(300) FROM n", marker)
-	return db
-}
-
-func execute(t *testing.T, db *sql.DB, statement string, args ...any) {
-	t.Helper()
-	if _, err := db.ExecContext(t.Context(), statement, args...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// letters is a source of one stream.
-type letters string
-
-func (l letters) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return l, nil }
-func (l letters) Range() (from, to snapshot.Pos)                            { return from, to }
-func (l letters) Size() int64                                               { return int64(len(l)) }
-func (l letters) Close() error                                              { return nil }
-
-func (l letters) Items(context.Context) iter.Seq2[snapshot.Item, error] {
-	return func(yield func(snapshot.Item, error) bool) {
-		yield(snapshot.Item{Name: noteName, Kind: snapshot.Stream, Size: -1, Mode: 0o600, ModTime: time.Unix(0, 0), Body: strings.NewReader(string(l))}, nil)
-	}
-}
 
 // TestHostCannotReadItsBackups takes all that the backup host holds and tries it on all that stands on the targets.
 func TestHostCannotReadItsBackups(t *testing.T) {
@@ -149,7 +33,7 @@ func TestHostCannotReadItsBackups(t *testing.T) {
 	for _, dir := range s.copies {
 		c := s.open(t, dir)
 		host := opener(t, s.hostIdentities(t)...)
-		epoch := opener(t, c.epoch)
+		epoch := opener(t, c.epochs...)
 		fileKeys := s.hostFileKeys(t)
 		count := map[string]int{}
 		for id, sealed := range c.frames {
@@ -192,7 +76,7 @@ func TestHostCannotOpenKeyFiles(t *testing.T) {
 	s := newSecrecy(t)
 	for _, dir := range s.copies {
 		c := s.open(t, dir)
-		host := append(s.hostIdentities(t), c.epoch)
+		host := append(s.hostIdentities(t), c.epochs...)
 		for name, sealed := range c.keys {
 			if _, err := crypto.OpenSealed(sealed, host); !errors.Is(err, crypto.ErrIdentity) {
 				t.Errorf("%s opens with what the host has, or with the epoch: %v", name, err)
@@ -203,7 +87,7 @@ func TestHostCannotOpenKeyFiles(t *testing.T) {
 				}
 			}
 		}
-		if len(c.keys) != 6 {
+		if len(c.keys) != 10 { // root; host and epoch, before and after the rotation
 			t.Errorf("%d key files, not one per secret and class", len(c.keys))
 		}
 	}
@@ -351,7 +235,7 @@ func (s *secrecy) stateBytes(t *testing.T) string {
 
 // opened is a copy as whoever holds the master identity sees it.
 type opened struct {
-	epoch          age.Identity
+	epochs         []age.Identity
 	frames         map[crypto.ID][]byte
 	trees, content map[crypto.ID]bool
 	keys           map[string][]byte
@@ -464,21 +348,25 @@ func (c *opened) learn(t *testing.T, s *secrecy) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.epoch, _, err = e.Open(); err != nil {
+			id, _, err := e.Open()
+			if err != nil {
 				t.Fatal(err)
 			}
+			c.epochs = append(c.epochs, id)
 		}
 		into := c.secrets.offline
 		if strings.Contains(name, "/host-") {
 			into = c.secrets.host
 		}
-		maps.Copy(into, forms(t, b))
+		for what, secret := range forms(t, b) {
+			into[name+" "+what] = secret
+		}
 	}
 	for what, id := range map[string]any{"master": s.master, "classic": s.classic} {
 		c.secrets.offline[what] = fmt.Append(nil, id)
 	}
-	for what := range c.secrets.host {
-		delete(c.secrets.offline, what) // the epoch's key file repeats the host's ID key
+	for _, known := range c.secrets.host { // the epochs' key files repeat the host's ID key
+		maps.DeleteFunc(c.secrets.offline, func(_ string, secret []byte) bool { return bytes.Equal(secret, known) })
 	}
 }
 
