@@ -53,22 +53,16 @@ func (c *Chain) checkpoint(size uint64) (string, error) {
 
 // Root is the RFC 6962 Merkle tree hash over the first size records.
 func (c *Chain) Root(size uint64) (tlog.Hash, error) {
-	var stored []tlog.Hash
-	read := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, x := range indexes {
-			out[i] = stored[x]
-		}
-		return out, nil
-	})
-	for i, e := range c.entries[:size] {
-		hashes, err := tlog.StoredHashes(int64(i), e.Raw, read)
-		if err != nil {
-			return tlog.Hash{}, fmt.Errorf("hash record %d: %w", i+1, err)
-		}
-		stored = append(stored, hashes...)
+	return tlog.TreeHash(int64(size), tlog.HashReaderFunc(c.readHashes))
+}
+
+// readHashes returns hashes of the Merkle tree in the order in which they are stored.
+func (c *Chain) readHashes(indexes []int64) ([]tlog.Hash, error) {
+	out := make([]tlog.Hash, len(indexes))
+	for i, x := range indexes {
+		out[i] = c.hashes[x]
 	}
-	return tlog.TreeHash(int64(size), read)
+	return out, nil
 }
 
 // appendBundle verifies a bundle and takes its records in; on an error the chain is not to be used.

@@ -10,6 +10,7 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"lifeboat/crypto"
 )
@@ -17,6 +18,7 @@ import (
 // Chain verifies records one after another and keeps what they say. The zero Chain awaits record 1.
 type Chain struct {
 	entries    []Entry
+	hashes     []tlog.Hash // of the Merkle tree over the entries, as tlog stores them
 	repository crypto.ID
 	root       note.Verifier
 	rootKey    string
@@ -89,8 +91,12 @@ func (c *Chain) Append(raw []byte) error {
 	if err := next.admit(raw, &r); err != nil {
 		return fmt.Errorf("record %d: %w: %w", c.Len()+1, ErrBroken, err)
 	}
+	hashes, err := tlog.StoredHashes(int64(c.Len()), raw, tlog.HashReaderFunc(c.readHashes))
+	if err != nil {
+		return fmt.Errorf("hash record %d: %w", c.Len()+1, err)
+	}
 	*c = next
-	c.entries = append(c.entries, Entry{r, raw})
+	c.entries, c.hashes = append(c.entries, Entry{r, raw}), append(c.hashes, hashes...)
 	return nil
 }
 

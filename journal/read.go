@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,7 +71,7 @@ func extendByBundle(ctx context.Context, t target.Target, c *Chain) (bool, error
 		return false, ctx.Err()
 	}
 	next := *c
-	next.entries = c.entries[:len(c.entries):len(c.entries)]
+	next.entries, next.hashes = slices.Clip(c.entries), slices.Clip(c.hashes)
 	if err := next.appendBundle(raw); err != nil {
 		return false, nil //nolint:nilerr // the single records decide
 	}
