@@ -59,15 +59,19 @@ nodes() {
 nodes "$root" >"$tmp/root"
 [ "$(jq -r '"\(.lifeboat) \(.format)"' "$tmp/root")" = "tree 1" ] || die "not a tree of format 1"
 refs=$(jq -r "$def"'.files[]?.ref | ref' "$tmp/root")
-nodes $refs | jq -r "$def"'[.size, .mode, .mtime, "=" + ([.extents[]?.ref | ref] | join(" ")),
+nodes $refs | jq -r "$def"'[.kind, .size, .mode, .mtime, "=" + ([.extents[]?.ref | ref] | join(" ")),
 	(.name | gsub("[\u0001-\u001f\u007f]"; "//"))] | map(tostring) | join("\t")' >"$tmp/files"
-while IFS=$'\t' read -r size mode mtime refs escaped; do
+while IFS=$'\t' read -r kind size mode mtime refs escaped; do
 	[[ $escaped =~ ^([^%]|%[0-9A-Fa-f][0-9A-Fa-f])+$ ]] || die "bad escape in the name $escaped"
 	backslashed=${escaped//\\/\\\\}
 	printf -v name %b "${backslashed//%/\\x}"
 	case "$escaped /$name/" in *%00* | *//* | */./* | */../*) die "unsafe name $escaped" ;; esac
 	[[ $mode =~ ^[0-7]{1,3}$ ]] || die "bad mode of $escaped"
 	out=$to/$name
+	if [ "$kind" = dir ]; then
+		mkdir -p -- "$out" && chmod "$mode" -- "$out"
+		continue
+	fi
 	[ ! -e "$out" ] || die "$escaped is there twice"
 	mkdir -p -- "${out%/*}"
 	nodes ${refs#=} | awk '

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,8 +84,16 @@ const content = "files"
 // Create implements Sink.
 func (d *Directory) Create(f snapshot.File) error {
 	name := path.Join(content, f.Name)
-	if err := d.root.MkdirAll(path.Dir(name), 0o700); err != nil {
+	dir := path.Dir(name)
+	if f.Kind == snapshot.Dir {
+		dir = name
+	}
+	if err := d.root.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create %s: %w", f.Name, err)
+	}
+	d.files = append(d.files, f)
+	if f.Kind == snapshot.Dir {
+		return nil
 	}
 	file, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -93,7 +102,6 @@ func (d *Directory) Create(f snapshot.File) error {
 	if err := errors.Join(file.Truncate(f.Size), file.Close()); err != nil {
 		return fmt.Errorf("create %s: %w", f.Name, err)
 	}
-	d.files = append(d.files, f)
 	return nil
 }
 
@@ -164,13 +172,16 @@ func (d *Directory) Finish(ctx context.Context) error {
 	}
 	clear(d.open)
 	dirs := map[string]bool{}
-	for _, f := range d.files {
+	for _, f := range slices.Backward(d.files) { // what is in a directory before its time and mode
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		name := path.Join(content, f.Name)
 		if err := d.attributes(name, f); err != nil {
 			return fmt.Errorf("restore %s: %w", f.Name, err)
+		}
+		if f.Kind == snapshot.Dir {
+			dirs[name] = true
 		}
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			dirs[dir] = true
@@ -186,7 +197,11 @@ func (d *Directory) Finish(ctx context.Context) error {
 
 // attributes gives a file its time and mode, and makes it durable with them.
 func (d *Directory) attributes(name string, f snapshot.File) error {
-	file, err := d.root.OpenFile(name, os.O_WRONLY, 0)
+	flag := os.O_WRONLY
+	if f.Kind == snapshot.Dir {
+		flag = os.O_RDONLY
+	}
+	file, err := d.root.OpenFile(name, flag, 0)
 	if err != nil {
 		return err
 	}

@@ -198,6 +198,9 @@ func (m *model) create() {
 	if m.rand.IntN(3) == 0 {
 		f.kind, f.page = snapshot.Stream, 0
 	}
+	if m.rand.IntN(8) == 0 {
+		name, f = fmt.Sprintf("hollow/%d", m.name), file{kind: snapshot.Dir, mode: f.mode | 0o700, time: f.time}
+	}
 	m.files[name] = f
 }
 
@@ -214,6 +217,10 @@ func (m *model) mutate() {
 	for range max(0, m.rand.IntN(14)-2) {
 		name := m.pick()
 		f := m.files[name]
+		if f.kind == snapshot.Dir {
+			delete(m.files, name)
+			continue
+		}
 		f.data = slices.Clone(f.data)
 		n := len(f.data)
 		at := m.rand.IntN(n + 1)
@@ -438,13 +445,13 @@ func (m *model) compare(i int) {
 	}
 	found := 0
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		name := must(filepath.Rel(dir, path))
+		f, ok := want[name]
+		if err != nil || d.IsDir() && !ok {
 			return err
 		}
 		found++
-		name := must(filepath.Rel(dir, path))
-		f, ok := want[name]
-		if !ok {
+		if ok && d.IsDir() != (f.kind == snapshot.Dir) || !ok {
 			return fmt.Errorf("%q was not in the source", name)
 		}
 		return same(path, f)
@@ -456,7 +463,7 @@ func (m *model) compare(i int) {
 
 func same(path string, f file) error {
 	b, err := os.ReadFile(path)
-	if err != nil {
+	if err != nil && f.kind != snapshot.Dir {
 		return err
 	}
 	if !bytes.Equal(b, f.data) {
@@ -483,7 +490,11 @@ type view struct {
 // Items implements snapshot.View.
 func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {
-		for i, name := range slices.Sorted(maps.Keys(v.files)) {
+		names := slices.Sorted(maps.Keys(v.files))
+		if v.rand.IntN(2) == 0 {
+			v.rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		}
+		for i, name := range names {
 			if i == v.fail {
 				break
 			}

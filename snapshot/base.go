@@ -2,55 +2,61 @@ package snapshot
 
 import (
 	"context"
-	"iter"
+	"slices"
+	"sort"
+	"strings"
 
 	"lifeboat/crypto"
 )
 
-// baseFiles walks the files of the base in step with the items of a view. A part of the base that cannot be read counts
-// as absent: its content is stored again.
+// baseFiles finds the files of the base. A part of it that cannot be read counts as absent: its content is stored again.
 type baseFiles struct {
-	base *Base
-	next func() (File, error, bool)
-	stop func()
-	file File
-	done bool
-	held map[crypto.ID]bool
+	base  *Base
+	nodes map[int][]File // recently read files nodes
+	held  map[crypto.ID]bool
 }
 
-func (b *baseFiles) close() {
-	if b.stop != nil {
-		b.stop()
-	}
-}
+// maxNodes bounds the memory for files nodes to about 25 MiB.
+const maxNodes = 256
 
-// seek returns the extents of the file of this name, nil if the base has none. Names come in ascending order.
-func (b *baseFiles) seek(ctx context.Context, name string, warn func(string, ...any)) *baseExtents {
+// find returns the extents of the file of this name, nil if the base has none.
+func (b *baseFiles) find(ctx context.Context, name string, warn func(string, ...any)) *baseExtents {
 	if b == nil {
 		return nil
 	}
-	if b.next == nil {
-		b.next, b.stop = iter.Pull2(b.base.Tree.Files(ctx))
-	}
-	for !b.done && b.file.Name < name {
-		f, err, ok := b.next()
-		if err != nil {
-			warn("the file list of the previous snapshot cannot be read (%v): what follows %q is compared by content", err, name)
-		}
-		if b.done = !ok || err != nil; !b.done {
-			b.file = f
-		}
-	}
-	if b.done || b.file.Name != name {
+	refs := b.base.Tree.Root.Files
+	n := sort.Search(len(refs), func(i int) bool {
+		first, err := unescapeName(refs[i].First)
+		return err != nil || first > name
+	}) - 1
+	if n < 0 {
 		return nil
 	}
-	return &baseExtents{tree: b.base.Tree, file: b.file, holds: b.holds, warn: warn}
+	files, ok := b.nodes[n]
+	if !ok {
+		node, err := b.base.Tree.node(ctx, refs[n].Ref)
+		if err == nil {
+			files, err = decodeFiles(node)
+		}
+		if err != nil {
+			warn("the file list of the previous snapshot cannot be read (%v): files from %q on are compared by content", err, refs[n].First)
+		}
+		for old := range b.nodes {
+			if len(b.nodes) < maxNodes {
+				break
+			}
+			delete(b.nodes, old)
+		}
+		b.nodes[n] = files
+	}
+	i, ok := slices.BinarySearchFunc(files, name, func(f File, name string) int { return strings.Compare(f.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &baseExtents{tree: b.base.Tree, file: files[i], holds: b.holds, warn: warn}
 }
 
 func (b *baseFiles) holds(frame crypto.ID) bool {
-	if b.held == nil {
-		b.held = map[crypto.ID]bool{}
-	}
 	ok, seen := b.held[frame]
 	if !seen {
 		ok = b.base.Holds(frame)

@@ -109,17 +109,28 @@ func (w *mapWriter) abort() {
 	_ = os.Remove(w.file.Name()) // gone already after commit
 }
 
-// mapReader reads a page map in the order in which it was written. Whatever does not verify reads as absent.
+// mapReader reads a page map. It is quick where files are asked for in the order in which they were written. Whatever does
+// not verify reads as absent.
 type mapReader struct {
 	file   *os.File
 	buf    *bufio.Reader
 	id     crypto.ID
 	hasher *crypto.Hasher
-	number uint32
-	name   string // file that the reader stands in
-	first  int64  // of block
+	at     mapPlace // of what is read next
+	name   string   // file that the reader stands in
+	first  int64    // of block
 	block  []crypto.ID
-	dead   bool
+	lost   bool // nothing can be read from here
+
+	far    mapPlace // how far names were learnt
+	end    bool     // no further
+	places map[string]mapPlace
+}
+
+// mapPlace is the beginning of a block, and the number of the file before it.
+type mapPlace struct {
+	off    int64
+	number uint32
 }
 
 // openMap returns nil where there is no usable map.
@@ -141,23 +152,43 @@ func openMap(dir string, root crypto.ID, hasher *crypto.Hasher) *mapReader {
 		return nil
 	}
 	copy(r.id[:], body)
+	r.at.off, r.places = int64(mapHeader), map[string]mapPlace{}
+	r.far = r.at
 	return r
 }
 
 func (r *mapReader) close() { _ = r.file.Close() } // read only
 
-// seek moves to the file of this name, and reports whether the map has it. Names come in ascending order.
+// seek moves to the file of this name, and reports whether the map has it.
 func (r *mapReader) seek(name string) bool {
-	for !r.dead && r.name < name {
-		r.next()
+	place, known := r.places[name]
+	if !known {
+		if r.end {
+			return false
+		}
+		place = r.far
 	}
-	return !r.dead && r.name == name
+	if place != r.at || r.lost {
+		_, err := r.file.Seek(place.off, io.SeekStart)
+		r.buf.Reset(r.file)
+		r.at, r.name, r.block, r.lost = place, "", nil, err != nil
+	}
+	for !r.lost {
+		if r.next(); r.name == name {
+			return !r.lost
+		}
+	}
+	return false
 }
 
 // next reads one block or name.
 func (r *mapReader) next() {
 	if err := r.read(); err != nil {
-		r.dead, r.block = true, nil
+		r.lost, r.end, r.name, r.block = true, true, "", nil
+		return
+	}
+	if r.at.off > r.far.off {
+		r.far = r.at
 	}
 }
 
@@ -187,14 +218,17 @@ func (r *mapReader) read() error {
 	if mac := r.hasher.Local(b[:len(b)-crypto.IDSize]); !bytes.Equal(mac[:], body[size:]) {
 		return errMap
 	}
+	before := r.at
+	r.at.off += int64(blockHead + size + crypto.IDSize)
 	if first == nameBlock {
-		if number != r.number+1 {
+		if number != before.number+1 {
 			return errMap
 		}
-		r.number, r.name, r.block, r.first = number, string(body[:size]), nil, 0
+		r.at.number, r.name, r.block, r.first = number, string(body[:size]), nil, 0
+		r.places[r.name] = before
 		return nil
 	}
-	if number != r.number || int64(first) != r.first+int64(len(r.block)) {
+	if number != before.number || int64(first) != r.first+int64(len(r.block)) {
 		return errMap
 	}
 	r.first, r.block = int64(first), r.block[:0]
@@ -208,24 +242,24 @@ func (r *mapReader) read() error {
 // them; near the end of the file it returns fewer. Calls go forward.
 func (r *mapReader) hashes(first int64, n int) []crypto.ID {
 	var out []crypto.ID
-	file := r.number
+	file := r.at.number
 	for len(out) < n {
 		at := first + int64(len(out)) - r.first
 		if at >= 0 && at < int64(len(r.block)) {
 			out = append(out, r.block[at:min(at+int64(n-len(out)), int64(len(r.block)))]...)
 			continue
 		}
-		if r.dead || at < 0 {
+		if r.lost || at < 0 {
 			return nil
 		}
 		if !r.ahead() {
 			break
 		}
-		if r.next(); r.number != file {
+		if r.next(); r.at.number != file {
 			break
 		}
 	}
-	if r.dead {
+	if r.lost {
 		return nil
 	}
 	return out

@@ -105,6 +105,10 @@ func TestPageMap(t *testing.T) {
 				t.Errorf("%d files in steps of %d: %d pages of %d", i, n, got, all)
 			}
 			readMap(t, "some files", dir, root, some, n)
+			r.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+			if got := readMap(t, "in another order", dir, root, files, n); got != all {
+				t.Errorf("%d files in another order, in steps of %d: %d pages of %d", i, n, got, all)
+			}
 		}
 		if openMap(dir, randomID(r), idKey(t).NewHasher()) != nil {
 			t.Error("a map of another root was opened")

@@ -17,8 +17,8 @@ type Source interface {
 
 // View is one consistent state of a source. It stays consistent, whatever writers do, until Close.
 type View interface {
-	// Items yields every file of the view in ascending byte order of Name. An item's Body must be read to its end
-	// before the next item is asked for. The first error ends the sequence and condemns the view.
+	// Items yields every file of the view once, in any order: the same order each time is quickest. An item's Body must be
+	// read to its end before the next item is asked for. The first error ends the sequence and condemns the view.
 	Items(ctx context.Context) iter.Seq2[Item, error]
 	// Range is the log range that the view needs to be consistent: equal ends for an engine without a log. It is
 	// final only after Items is exhausted.
@@ -35,6 +35,7 @@ type Kind string
 const (
 	Pages  Kind = "pages"  // fixed-size pages, compared page by page
 	Stream Kind = "stream" // anything else, cut by content
+	Dir    Kind = "dir"    // a directory that must be there even if it is empty; no content
 )
 
 // Item is one file of a view.

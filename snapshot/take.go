@@ -87,7 +87,6 @@ type taker struct {
 	old    usage
 	budget int64 // bytes that may still be stored again for the sake of restores
 	result Taken
-	last   string // name of the last item
 }
 
 // runChunks bounds the memory for finding the same chunk twice within one run: 2 GiB of groups.
@@ -99,7 +98,7 @@ func newTaker(job Job) (*taker, error) {
 	t.tree = &treeWriter{chunks: job.Chunks, hasher: hasher, base: map[crypto.ID]journal.Ref{}}
 	t.tree.root.Source, t.tree.root.Engine = job.Source, job.Engine
 	if job.Base != nil {
-		t.base = &baseFiles{base: job.Base}
+		t.base = &baseFiles{base: job.Base, nodes: map[int][]File{}, held: map[crypto.ID]bool{}}
 		root := job.Base.Tree.Ref
 		for _, f := range append([]filesRef{{Ref: root}}, job.Base.Tree.Root.Files...) {
 			if job.Base.Holds(f.Ref.Frame) {
@@ -130,20 +129,13 @@ func (t *taker) close() {
 	if t.oldMap != nil {
 		t.oldMap.close()
 	}
-	if t.base != nil {
-		t.base.close()
-	}
 }
 
 func (t *taker) item(ctx context.Context, item Item) error {
 	if err := checkName(item.Name); err != nil {
 		return err
 	}
-	if t.last != "" && item.Name <= t.last {
-		return fmt.Errorf("the source yields it after %q", t.last)
-	}
-	t.last = item.Name
-	old := t.base.seek(ctx, item.Name, t.warn)
+	old := t.base.find(ctx, item.Name, t.warn)
 	f := File{Name: item.Name, Kind: item.Kind, Mode: item.Mode, ModTime: item.ModTime}
 	var err error
 	switch item.Kind {
@@ -155,6 +147,7 @@ func (t *taker) item(ctx context.Context, item Item) error {
 		f.Extents, f.Size, err = t.pages(ctx, item, old)
 	case Stream:
 		f.Extents, f.Size, err = t.stream(ctx, item, old)
+	case Dir:
 	default:
 		return fmt.Errorf("unknown kind %q", item.Kind)
 	}

@@ -108,7 +108,9 @@ func decodeFile(line []byte) (File, error) {
 	switch {
 	case f.Kind == Pages && (f.PageSize < minPage || f.PageSize > groupSize || f.PageSize&(f.PageSize-1) != 0):
 		return File{}, fmt.Errorf("page size %d of %q", f.PageSize, name)
-	case f.Kind != Pages && f.Kind != Stream:
+	case f.Kind == Dir && f.Size != 0:
+		return File{}, fmt.Errorf("directory %q has content", name)
+	case f.Kind != Pages && f.Kind != Stream && f.Kind != Dir:
 		return File{}, fmt.Errorf("kind %q of %q", f.Kind, name)
 	}
 	left := f.Size

@@ -107,7 +107,7 @@ func TestHostileFiles(t *testing.T) {
 	}
 	for name, node := range map[string]string{
 		"not JSON": "x\n", "blank": "\n", "climbs": line("../a", "stream", 0, 10, "644", ten), "absolute": line("/a", "stream", 0, 10, "644", ten), "no name": line("", "stream", 0, 10, "644", ten),
-		"kind": line("a", "device", 0, 10, "644", ten), "no kind": line("a", "", 0, 10, "644", ten), "page 0": line("a", "pages", 0, 10, "644", ten), "page 513": line("a", "pages", 513, 10, "644", ten),
+		"kind": line("a", "device", 0, 10, "644", ten), "directory with content": line("a", "dir", 0, 10, "755", ten), "no kind": line("a", "", 0, 10, "644", ten), "page 0": line("a", "pages", 0, 10, "644", ten), "page 513": line("a", "pages", 513, 10, "644", ten),
 		"page 256": line("a", "pages", 256, 10, "644", ten), "page 131072": line("a", "pages", 131072, 10, "644", ten), "negative page": line("a", "pages", -512, 10, "644", ten),
 		"setuid": line("a", "stream", 0, 10, "4755", ten), "not octal": line("a", "stream", 0, 10, "888", ten), "no mode": line("a", "stream", 0, 10, "", ten),
 		"more than the size": line("a", "stream", 0, 9, "644", ten), "less than the size": line("a", "stream", 0, 11, "644", ten), "negative size": line("a", "stream", 0, -10, "644", ""),

@@ -3,6 +3,8 @@ package snapshot
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
@@ -18,9 +20,16 @@ type treeWriter struct {
 	hasher *crypto.Hasher
 	base   map[crypto.ID]journal.Ref // the base's files nodes and root
 	root   Root
+	lines  []fileLine
 	files  []byte // the open files node
 	count  int
 	first  string
+}
+
+type fileLine struct {
+	name string
+	size int64
+	json []byte
 }
 
 func (w *treeWriter) node(b []byte) (journal.Ref, error) {
@@ -35,24 +44,27 @@ func (w *treeWriter) node(b []byte) (journal.Ref, error) {
 	return journal.Ref{ID: id, Frame: loc.Frame, Off: loc.Off, Len: loc.Len}, err
 }
 
-// add appends a file; files come in ascending order of name.
+// add takes a file in; files come in any order.
 func (w *treeWriter) add(f File) error {
 	line, err := encodeFile(f)
-	if err != nil {
-		return err
-	}
-	if w.count > 0 && len(w.files)+len(line) > maxNode/2 {
+	w.lines = append(w.lines, fileLine{f.Name, f.Size, line})
+	return err
+}
+
+// put appends a file to the open node; files come in ascending order of name.
+func (w *treeWriter) put(f fileLine) error {
+	if w.count > 0 && len(w.files)+len(f.json) > maxNode/2 {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
 	if w.count == 0 {
-		w.first = f.Name
+		w.first = f.name
 	}
-	w.files = append(w.files, line...)
+	w.files = append(w.files, f.json...)
 	w.count++
-	w.root.Size += f.Size
-	if id := w.hasher.Tree([]byte(f.Name)); id[0]>>2 == 0 || w.count == maxFiles {
+	w.root.Size += f.size
+	if id := w.hasher.Tree([]byte(f.name)); id[0]>>2 == 0 || w.count == maxFiles {
 		return w.flush()
 	}
 	return nil
@@ -72,6 +84,15 @@ func (w *treeWriter) flush() error {
 }
 
 func (w *treeWriter) finish() (journal.Ref, error) {
+	slices.SortFunc(w.lines, func(a, b fileLine) int { return strings.Compare(a.name, b.name) })
+	for i, f := range w.lines {
+		if i > 0 && w.lines[i-1].name == f.name {
+			return journal.Ref{}, fmt.Errorf("the source yields %q twice", f.name)
+		}
+		if err := w.put(f); err != nil {
+			return journal.Ref{}, err
+		}
+	}
 	if err := w.flush(); err != nil {
 		return journal.Ref{}, err
 	}
