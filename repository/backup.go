@@ -109,8 +109,7 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 			err = fmt.Errorf("close the source: %w", cerr)
 		}
 	}()
-	// What people see and type has milliseconds. Rounded up, so that the view holds nothing from after it.
-	taken := h.Now().UTC().Truncate(time.Millisecond).Add(time.Millisecond)
+	taken := h.moment()
 	if b.Opened != nil {
 		b.Opened(view.Size())
 	}
@@ -123,6 +122,9 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 	if err != nil {
 		chunks.Abort()
 		return nil, err
+	}
+	if t.From != t.To {
+		taken = h.moment() // a view with a log is consistent at its end
 	}
 	packs, err := chunks.Finish()
 	if err != nil {
@@ -146,6 +148,12 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 		return nil, err
 	}
 	return &Done{e, append(warnings, t.Warnings...)}, nil
+}
+
+// moment is the time now, rounded up, so that what is consistent now holds nothing from after it: what people see and type
+// has milliseconds.
+func (h *Host) moment() time.Time {
+	return h.Now().UTC().Truncate(time.Millisecond).Add(time.Millisecond)
 }
 
 // index stores the index of packs and adds both to r. Where there are many index objects it merges them.

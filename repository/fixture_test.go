@@ -127,6 +127,7 @@ type letters string
 func (l letters) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return l, nil }
 func (l letters) Range() (from, to snapshot.Pos)                            { return from, to }
 func (l letters) Size() int64                                               { return int64(len(l)) }
+func (l letters) Manifest() ([]byte, error)                                 { return nil, nil }
 func (l letters) Close() error                                              { return nil }
 
 func (l letters) Items(context.Context) iter.Seq2[snapshot.Item, error] {

@@ -24,6 +24,9 @@ const maxOpen = 128
 
 // Directory is a Sink into a directory that was empty.
 type Directory struct {
+	// Owner is whom the files belong to; nil: whoever restores.
+	Owner *Owner
+
 	dir     string
 	created bool
 	root    *os.Root
@@ -32,6 +35,11 @@ type Directory struct {
 	mu   sync.Mutex
 	open map[int]*openFile
 	tick int
+}
+
+// Owner is a user of this system.
+type Owner struct {
+	UID, GID int
 }
 
 type openFile struct {
@@ -101,6 +109,27 @@ func (d *Directory) Create(f snapshot.File) error {
 	}
 	if err := errors.Join(file.Truncate(f.Size), file.Close()); err != nil {
 		return fmt.Errorf("create %s: %w", f.Name, err)
+	}
+	return nil
+}
+
+// Add makes a small file that no snapshot holds.
+func (d *Directory) Add(name, text string, mode fs.FileMode) error {
+	if err := d.Create(snapshot.File{Name: name, Kind: snapshot.Stream, Size: int64(len(text)), Mode: mode}); err != nil {
+		return err
+	}
+	return d.WriteAt(len(d.files)-1, []byte(text), 0)
+}
+
+// Link makes a symbolic link to where. Its directory must be there.
+func (d *Directory) Link(name, where string) error {
+	name = path.Join(content, name)
+	err := d.root.Symlink(where, name)
+	if err == nil && d.Owner != nil {
+		err = d.root.Lchown(name, d.Owner.UID, d.Owner.GID)
+	}
+	if err != nil {
+		return fmt.Errorf("link %s: %w", name, err)
 	}
 	return nil
 }
@@ -188,8 +217,18 @@ func (d *Directory) Finish(ctx context.Context) error {
 		}
 	}
 	for dir := range dirs {
+		if d.Owner != nil {
+			if err := d.root.Lchown(dir, d.Owner.UID, d.Owner.GID); err != nil {
+				return fmt.Errorf("restore %s: %w", dir, err)
+			}
+		}
 		if err := atomicfile.SyncDir(filepath.Join(d.Work(), dir)); err != nil {
 			return err
+		}
+	}
+	if d.Owner != nil {
+		if err := os.Lchown(d.dir, d.Owner.UID, d.Owner.GID); err != nil {
+			return fmt.Errorf("restore to %s: %w", d.dir, err)
 		}
 	}
 	return d.place()
@@ -205,7 +244,13 @@ func (d *Directory) attributes(name string, f snapshot.File) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.root.Chtimes(name, time.Time{}, f.ModTime), file.Chmod(f.Mode.Perm()), file.Sync(), file.Close())
+	if d.Owner != nil {
+		err = file.Chown(d.Owner.UID, d.Owner.GID)
+	}
+	if !f.ModTime.IsZero() {
+		err = errors.Join(err, d.root.Chtimes(name, time.Time{}, f.ModTime))
+	}
+	return errors.Join(err, file.Chmod(f.Mode.Perm()), file.Sync(), file.Close())
 }
 
 // place moves what stands at the top of the content into the directory itself.

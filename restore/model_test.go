@@ -520,6 +520,9 @@ func (v *view) Range() (from, to snapshot.Pos) { return snapshot.Pos{}, snapshot
 // Size implements snapshot.View.
 func (v *view) Size() int64 { return 0 }
 
+// Manifest implements snapshot.View.
+func (v *view) Manifest() ([]byte, error) { return nil, nil }
+
 // Close implements snapshot.View.
 func (v *view) Close() error { return nil }
 

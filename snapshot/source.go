@@ -23,6 +23,9 @@ type View interface {
 	// Range is the log range that the view needs to be consistent: equal ends for an engine without a log. It is
 	// final only after Items is exhausted.
 	Range() (from, to Pos)
+	// Manifest is what the engine must know to put the view back, a JSON object; nil for nothing. It is final only after
+	// Items is exhausted.
+	Manifest() ([]byte, error)
 	// Size estimates the bytes that Items will yield, for progress; 0 means unknown.
 	Size() int64
 	Close() error

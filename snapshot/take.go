@@ -172,6 +172,10 @@ func (t *taker) progress(n int) {
 }
 
 func (t *taker) finish() (*Taken, error) {
+	var err error
+	if t.tree.root.Manifest, err = t.job.View.Manifest(); err != nil {
+		return nil, fmt.Errorf("describe %s: %w", t.job.Source, err)
+	}
 	root, err := t.tree.finish()
 	if err != nil {
 		return nil, err

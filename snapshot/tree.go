@@ -26,6 +26,8 @@ type Root struct {
 	Engine   string     `json:"engine"`
 	Size     int64      `json:"size"` // bytes of all files
 	Files    []filesRef `json:"files"`
+	// Manifest is the engine's own, see View.
+	Manifest json.RawMessage `json:"manifest,omitempty"`
 }
 
 type filesRef struct {

@@ -132,7 +132,7 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 		}
 	}
 	for _, s := range a.cfg.Sources {
-		if s.Engine != config.SQLite {
+		if s.Engine != config.SQLite && s.Engine != config.Postgres {
 			a.note("warning: source %s: engine %s is not in this version", s.Name, s.Engine)
 		}
 	}

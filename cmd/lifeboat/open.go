@@ -17,6 +17,7 @@ import (
 	"lifeboat/crypto"
 	"lifeboat/repository"
 	"lifeboat/snapshot"
+	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 	"lifeboat/target"
 	"lifeboat/target/local"
@@ -271,8 +272,33 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 		}
 		return nil, s, usagef("there is no source %q in the configuration (it has: %s)", name, strings.Join(have, ", "))
 	}
-	if s.Engine != config.SQLite {
-		return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
+	switch s.Engine {
+	case config.SQLite:
+		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
+	case config.Postgres:
+		password, err := password(s.PasswordFile)
+		return postgres.New(s.DSN.Reveal(), password), s, err
+	case config.MySQL, config.Files:
 	}
-	return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
+	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
+}
+
+// password reads the first line of a password file that nobody else can read.
+func password(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", usagef("read the password file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", usagef("the password file %s can be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", usagef("read the password file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -12,7 +11,6 @@ import (
 
 	"lifeboat/repository"
 	"lifeboat/restore"
-	"lifeboat/source/sqlite"
 )
 
 // restoreRow is the result of a restore in JSON.
@@ -28,6 +26,7 @@ func (a *app) restore() *cobra.Command {
 	var x access
 	var to, at string
 	var dry, start bool
+	var o engineOptions
 	c := &cobra.Command{
 		Use:   "restore SOURCE --to DIR",
 		Short: "Bring a source back into an empty directory",
@@ -66,16 +65,20 @@ func (a *app) restore() *cobra.Command {
 				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames, r.Target)
 				return errors.Join(err, a.planned(row))
 			}
+			engine, err := a.engine(c.Context(), tree, to, start, o)
+			if err != nil {
+				return err
+			}
 			begin := a.now()
 			job := restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs}
-			if row.Plan, err = a.bring(c.Context(), job, to, tree.Root.Size); err != nil {
+			if row.Plan, err = a.bring(c.Context(), job, engine, tree.Root.Size); err != nil {
 				return err
 			}
 			row.Duration = a.now().Sub(begin).Milliseconds()
 			if err := a.restored(row); err != nil || !start {
 				return err
 			}
-			return a.boot(c.Context(), s.Engine, to)
+			return engine.start(c.Context())
 		},
 	}
 	x.flags(c)
@@ -83,7 +86,8 @@ func (a *app) restore() *cobra.Command {
 	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
 	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, or snapshot:ID")
 	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
-	f.BoolVar(&start, "start", false, "check the restored database with its engine")
+	f.BoolVar(&start, "start", false, "start the restored database with its engine, or have it checked by it")
+	o.flags(f)
 	return a.jsonFlag(c)
 }
 
@@ -113,16 +117,16 @@ func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p
 	return repository.Snapshot{}, errors.New("the chosen snapshot is gone")
 }
 
-func (a *app) bring(ctx context.Context, job restore.Job, to string, size int64) (plan restore.Plan, err error) {
-	d, err := restore.NewDirectory(to, size)
+func (a *app) bring(ctx context.Context, job restore.Job, e *engine, size int64) (plan restore.Plan, err error) {
+	sink, err := e.sink(size)
 	if err != nil {
 		return plan, err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
+	defer func() { err = errors.Join(err, sink.Close()) }()
 	p := a.progress("restore")
 	p.start(size)
 	defer p.done()
-	job.Sink, job.SpillDir, job.Progress = d, d.Work(), p.add
+	job.Sink, job.SpillDir, job.Progress = sink, sink.Work(), p.add
 	plan, err = restore.Run(ctx, job)
 	if err != nil {
 		return plan, fmt.Errorf("restore: %w", err)
@@ -149,22 +153,4 @@ func (a *app) restored(row restoreRow) error {
 	_, err := fmt.Fprintf(a.out, "restored %s of %s (taken %s) to %s: %s in %s\n", row.Snapshot.ID, row.Snapshot.Source,
 		row.Snapshot.Taken.UTC().Format(restore.Time), row.To, humanize.IBytes(uint64(row.Plan.Size)), d.Round(10*time.Millisecond))
 	return err
-}
-
-// boot lets the engine open and check what was restored.
-func (a *app) boot(ctx context.Context, engine, dir string) error {
-	if engine != "sqlite" {
-		return usagef("--start: engine %s is not in this version", engine)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if err := sqlite.Verify(ctx, f); err != nil {
-			return verdictError{fmt.Errorf("%s does not pass the engine's check: %w", f, err)}
-		}
-		a.note("%s passes integrity_check and foreign_key_check\nput it in place only with the old -wal and -shm moved away; look at it with: sqlite3 -readonly %s", f, f)
-	}
-	return nil
 }

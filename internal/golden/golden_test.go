@@ -312,6 +312,9 @@ func fill(page []byte, number, version int) {
 // Open implements snapshot.Source.
 func (m memory) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return m, nil }
 
+// Manifest implements snapshot.View.
+func (m memory) Manifest() ([]byte, error) { return nil, nil }
+
 // Items implements snapshot.View.
 func (m memory) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

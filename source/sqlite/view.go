@@ -49,6 +49,9 @@ func (v *view) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 // change counter. It is zero where SQLite would not tell which frame is pinned.
 func (v *view) Range() (from, to snapshot.Pos) { return v.pos, v.pos }
 
+// Manifest implements snapshot.View: the file says everything.
+func (v *view) Manifest() ([]byte, error) { return nil, nil }
+
 // Size is the size of the database in bytes.
 func (v *view) Size() int64 { return int64(v.pages) * int64(v.pageSize) }
 

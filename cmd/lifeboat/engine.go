@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"lifeboat/config"
+	"lifeboat/restore"
+	"lifeboat/snapshot"
+	"lifeboat/source/postgres"
+	"lifeboat/source/sqlite"
+)
+
+// engineOptions are the flags of a restore that only some engines know.
+type engineOptions struct {
+	tablespaces []string
+	owner, bin  string
+	port        int
+}
+
+func (o *engineOptions) flags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.tablespaces, "tablespace", nil, "`NAME=DIR` puts a tablespace there; NAME is its OID or its original directory (default: beside DIR)")
+	f.StringVar(&o.owner, "owner", "", "`USER` whom the restored files belong to (default: who restores; postgres for root)")
+	f.StringVar(&o.bin, "engine-bin", "", "`DIR` with the programs of the database server")
+	f.IntVar(&o.port, "port", 0, "`N` is the port of the restored server (default 5432)")
+}
+
+// sink is where a restore writes.
+type sink interface {
+	restore.Sink
+	Work() string
+	Close() error
+}
+
+// engine is what a restore needs of a database engine.
+type engine struct {
+	sink  func(size int64) (sink, error)
+	start func(context.Context) error
+}
+
+// engine prepares what the snapshot's engine needs in to; start says that it will be started.
+func (a *app) engine(ctx context.Context, tree *snapshot.Tree, to string, start bool, o engineOptions) (*engine, error) {
+	switch config.Engine(tree.Root.Engine) {
+	case config.Postgres:
+		return a.postgres(ctx, tree, to, start, o)
+	case config.SQLite:
+		return &engine{
+			sink:  func(size int64) (sink, error) { return restore.NewDirectory(to, size) },
+			start: func(ctx context.Context) error { return a.verifySQLite(ctx, to) },
+		}, nil
+	case config.MySQL, config.Files:
+	}
+	if start {
+		return nil, usagef("--start: engine %s is not in this version", tree.Root.Engine)
+	}
+	return &engine{sink: func(size int64) (sink, error) { return restore.NewDirectory(to, size) }}, nil
+}
+
+// verifySQLite lets SQLite open and check what was restored.
+func (a *app) verifySQLite(ctx context.Context, dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := sqlite.Verify(ctx, f); err != nil {
+			return verdictError{fmt.Errorf("%s does not pass the engine's check: %w", f, err)}
+		}
+		a.note("%s passes integrity_check and foreign_key_check\nput it in place only with the old -wal and -shm moved away; look at it with: sqlite3 -readonly %s", f, f)
+	}
+	return nil
+}
+
+func (a *app) postgres(ctx context.Context, tree *snapshot.Tree, to string, start bool, o engineOptions) (*engine, error) {
+	m, err := postgres.ParseManifest(tree.Root.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	l := postgres.Layout{Dir: to, Tablespaces: map[string]string{}, Port: o.port}
+	for _, t := range o.tablespaces {
+		name, dir, ok := strings.Cut(t, "=")
+		if !ok || name == "" || dir == "" {
+			return nil, usagef("--tablespace %q: expected NAME=DIR", t)
+		}
+		l.Tablespaces[name] = dir
+	}
+	if l.Owner, err = owner(o.owner, start); err != nil {
+		return nil, err
+	}
+	bin := ""
+	if start { // before anything is written
+		if bin, err = postgres.Binaries(ctx, m.Version, o.bin); err != nil {
+			return nil, fmt.Errorf("%w: %w", restore.ErrRefused, err)
+		}
+	}
+	return &engine{
+		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size) },
+		start: func(ctx context.Context) error {
+			how, err := postgres.Boot(ctx, bin, l, m)
+			if err != nil {
+				return verdictError{err}
+			}
+			a.note("%s", how)
+			return nil
+		},
+	}, nil
+}
+
+// owner is whom the files of a database server shall belong to: root cannot run one.
+func owner(name string, start bool) (*restore.Owner, error) {
+	if os.Geteuid() != 0 {
+		if name != "" {
+			return nil, usagef("--owner %s: only root can give files away", name)
+		}
+		return nil, nil
+	}
+	given := name != ""
+	if !given {
+		name = "postgres"
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if !given && !start {
+			return nil, nil
+		}
+		return nil, usagef("--owner %s: %w: name the user that runs the database server, which cannot be root", name, err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err1 != nil || err2 != nil || uid == 0 {
+		return nil, usagef("--owner %s: %w", name, syscall.EINVAL)
+	}
+	return &restore.Owner{UID: uid, GID: gid}, nil
+}

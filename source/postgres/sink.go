@@ -1,0 +1,238 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lifeboat/restore"
+	"lifeboat/snapshot"
+)
+
+// Layout says where a restored cluster goes, and whose it is.
+type Layout struct {
+	Dir         string            // the data directory
+	Tablespaces map[string]string // by OID or by their directory at the original; others go beside Dir
+	Owner       *restore.Owner    // nil: whoever restores
+	Port        int               // 0: 5432
+}
+
+// Sink puts a cluster back: a data directory that stands alone and knows nothing of the original's directories, archive,
+// replicas or certificates.
+type Sink struct {
+	layout   Layout
+	manifest Manifest
+	main     *restore.Directory
+	spaces   map[string]*restore.Directory // by OID
+	where    map[string]string             // of them
+	made     map[*restore.Directory]int
+	files    []placed
+}
+
+type placed struct {
+	dir *restore.Directory // nil: it needs no place
+	n   int
+}
+
+var _ restore.Sink = (*Sink)(nil)
+
+// ParseManifest reads the manifest of a tree.
+func ParseManifest(b []byte) (m Manifest, err error) {
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read the manifest of the cluster: %w", err)
+	}
+	if m.Version < oldest || m.SegmentSize <= 0 || m.Timeline == 0 {
+		return m, fmt.Errorf("read the manifest of the cluster: version %d, timeline %d, segments of %d bytes", m.Version, m.Timeline, m.SegmentSize)
+	}
+	return m, nil
+}
+
+// NewSink prepares the directories for size bytes; all of them must be absent or empty. Errors wrap restore.ErrRefused where
+// nothing was touched.
+func NewSink(l Layout, m Manifest, size int64) (_ *Sink, err error) {
+	s := &Sink{layout: l, manifest: m, spaces: map[string]*restore.Directory{}, where: map[string]string{}, made: map[*restore.Directory]int{}}
+	if s.layout.Dir, err = filepath.Abs(l.Dir); err != nil {
+		return nil, err
+	}
+	if err := s.place(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.main, err = restore.NewDirectory(s.layout.Dir, size); err != nil {
+		return nil, err
+	}
+	s.main.Owner = l.Owner
+	for oid, dir := range s.where {
+		d, err := restore.NewDirectory(dir, 0)
+		if err != nil {
+			return nil, err
+		}
+		d.Owner = l.Owner
+		s.spaces[oid] = d
+		if l.Owner != nil && filepath.Dir(dir) == s.beside() {
+			if err := os.Lchown(s.beside(), l.Owner.UID, l.Owner.GID); err != nil {
+				return nil, fmt.Errorf("restore to %s: %w", dir, err)
+			}
+		}
+	}
+	return s, nil
+}
+
+// place decides where each tablespace goes: never to its original path by itself.
+func (s *Sink) place() error {
+	unused := maps.Clone(s.layout.Tablespaces)
+	for _, t := range s.manifest.Tablespaces {
+		oid := fmt.Sprint(t.OID)
+		dir := filepath.Join(s.beside(), oid)
+		for _, name := range []string{oid, t.Location} {
+			if to, ok := s.layout.Tablespaces[name]; ok {
+				dir = to
+				delete(unused, name)
+			}
+		}
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		s.where[oid] = abs
+	}
+	for name := range unused {
+		return fmt.Errorf("%w: the cluster has no tablespace %q: it has %s", restore.ErrRefused, name, s.tablespaces())
+	}
+	return nil
+}
+
+// beside is where tablespaces go that have no other place.
+func (s *Sink) beside() string { return s.layout.Dir + "-tablespaces" }
+
+func (s *Sink) tablespaces() string {
+	var out []string
+	for _, t := range s.manifest.Tablespaces {
+		out = append(out, fmt.Sprintf("%d (%s)", t.OID, t.Location))
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// Work is a directory for temporary files of the restore.
+func (s *Sink) Work() string { return s.main.Work() }
+
+// original is where the files stand that would tie the cluster to the original's surroundings.
+const original = "lifeboat/original/"
+
+// ours are the files of a data directory that a restore writes itself.
+var ours = []string{"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "recovery.signal", "standby.signal"}
+
+// Create implements restore.Sink.
+func (s *Sink) Create(f snapshot.File) error {
+	dir := s.main
+	if rest, ok := strings.CutPrefix(f.Name, "pg_tblspc/"); ok {
+		oid, name, below := strings.Cut(rest, "/")
+		if d := s.spaces[oid]; d != nil {
+			if !below { // its place is taken by a link
+				s.files = append(s.files, placed{})
+				return nil
+			}
+			dir, f.Name = d, name
+		}
+	}
+	if dir == s.main && slices.Contains(ours, f.Name) {
+		f.Name = original + f.Name
+	}
+	s.files = append(s.files, placed{dir, s.made[dir]})
+	s.made[dir]++
+	return dir.Create(f)
+}
+
+// WriteAt implements restore.Sink.
+func (s *Sink) WriteAt(n int, b []byte, off int64) error {
+	return s.files[n].dir.WriteAt(s.files[n].n, b, off)
+}
+
+// Finish implements restore.Sink.
+func (s *Sink) Finish(ctx context.Context) error {
+	for oid, d := range s.spaces {
+		if err := d.Finish(ctx); err != nil {
+			return err
+		}
+		if err := s.main.Link(path.Join("pg_tblspc", oid), s.where[oid]); err != nil {
+			return err
+		}
+	}
+	if err := s.main.Create(snapshot.File{Name: "lifeboat", Kind: snapshot.Dir, Mode: 0o700}); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"postgresql.conf":      s.configuration(),
+		"postgresql.auto.conf": s.recovery(),
+		"pg_hba.conf":          "# The socket stands in the data directory, which only its owner may enter.\nlocal all all trust\n",
+		"pg_ident.conf":        "",
+		"recovery.signal":      "",
+	} {
+		if err := s.main.Add(name, text, 0o600); err != nil {
+			return err
+		}
+	}
+	if err := s.main.Finish(ctx); err != nil {
+		return err
+	}
+	return os.Chmod(s.layout.Dir, 0o700)
+}
+
+// configuration is a postgresql.conf with nothing of the original but the limits without which replay would stop.
+func (s *Sink) configuration() string {
+	var b strings.Builder
+	port := s.layout.Port
+	if port == 0 {
+		port = 5432
+	}
+	fmt.Fprintf(&b, `# Written by lifeboat restore, so that this cluster starts beside the original without touching it.
+# The original's configuration stands in %s, where it was in the data directory.
+listen_addresses = ''              # name addresses here to let others in, and change pg_hba.conf
+unix_socket_directories = '.'      # the data directory
+port = %d
+archive_mode = off
+synchronous_standby_names = ''
+max_logical_replication_workers = 0
+`, strings.TrimSuffix(original, "/"), port)
+	for _, name := range kept[:5] {
+		if v := s.manifest.Settings[name]; v != "" && strings.Trim(v, "0123456789") == "" {
+			fmt.Fprintf(&b, "%s = %s\n", name, v)
+		}
+	}
+	return b.String()
+}
+
+// recovery replays the log that stands in pg_wal, which ends where the snapshot does, and opens a timeline of its own. There
+// is no target: on a server that was idle no record follows that could reach one.
+func (s *Sink) recovery() string {
+	return fmt.Sprintf(`# Written by lifeboat restore. All log that is needed stands in pg_wal.
+restore_command = '/bin/false'
+recovery_target_timeline = '%d'
+`, s.manifest.Timeline)
+}
+
+// Close removes what is not finished.
+func (s *Sink) Close() error {
+	var errs []error
+	if s.main != nil {
+		errs = append(errs, s.main.Close())
+	}
+	for _, d := range s.spaces {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
