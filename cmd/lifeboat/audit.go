@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/journal"
@@ -85,9 +86,9 @@ func object(e journal.Entry) string {
 	case e.Drop != nil:
 		return restore.FormatID(e.Drop.Seq)
 	case e.Condemn != nil:
-		return fmt.Sprintf("%d packs", len(e.Condemn.Packs))
+		return english.Plural(len(e.Condemn.Packs), "pack", "")
 	case e.Sweep != nil:
-		return fmt.Sprintf("%d packs", len(e.Sweep.Packs))
+		return english.Plural(len(e.Sweep.Packs), "pack", "")
 	}
 	return ""
 }
@@ -124,7 +125,7 @@ func (a *app) auditVerify() *cobra.Command {
 			if a.json {
 				err = a.printJSON(map[string]any{"records": r.Chain.Len(), "head": r.Chain.Head(), "merkle_root": base64.StdEncoding.EncodeToString(root[:]), "fingerprint": fingerprint, "verified": r.Broken == nil})
 			} else {
-				_, err = fmt.Fprintf(a.out, "%s: %d records verified\nhead        %s\nmerkle root %s\nfingerprint %s\n", name, r.Chain.Len(), r.Chain.Head(), base64.StdEncoding.EncodeToString(root[:]), fingerprint)
+				_, err = fmt.Fprintf(a.out, "%s: %s verified\nhead        %s\nmerkle root %s\nfingerprint %s\n", name, english.Plural(int(r.Chain.Len()), "record", ""), r.Chain.Head(), base64.StdEncoding.EncodeToString(root[:]), fingerprint)
 			}
 			switch head, herr := a.knownHead(); {
 			case err != nil:

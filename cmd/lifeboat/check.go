@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/crypto"
@@ -167,7 +168,7 @@ func parseShare(s string) (float64, error) {
 // checked tells people what a check found.
 func (a *app) checked(name string, r *verify.Report) error {
 	if !a.json {
-		fmt.Fprintf(a.out, "%s: %d records, %d objects, %s read; %s\n", name, r.Records, r.Objects, humanize.IBytes(uint64(r.BytesRead)), r.Depth)
+		fmt.Fprintf(a.out, "%s: %s, %s, %s read; %s\n", name, english.Plural(int(r.Records), "record", ""), english.Plural(r.Objects, "object", ""), humanize.IBytes(uint64(r.BytesRead)), r.Depth)
 		for _, d := range r.Damage {
 			fmt.Fprintf(a.out, "DAMAGED %s: %s\n", clean(d.What), clean(d.Why))
 			if len(d.Affects) > 0 {

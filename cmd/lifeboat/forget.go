@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/restore"
@@ -54,7 +55,7 @@ func (a *app) forget() *cobra.Command {
 					fmt.Fprintf(a.out, "%s that nothing else needs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.SweepAt.Format(time.RFC3339))
 				}
 				if n := got.Swept + got.Orphans; n > 0 {
-					fmt.Fprintf(a.out, "deleted %d objects that nothing needs\n", n)
+					fmt.Fprintf(a.out, "deleted %s that nothing needs\n", english.Plural(n, "object", ""))
 				}
 				return nil
 			}()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/crypto"
@@ -54,7 +55,7 @@ func (a *app) reseal() *cobra.Command {
 	return a.newKeys(newKeys{
 		use: "reseal", short: "Seal the repository's keys anew, to the recipients in the configuration",
 		long:     "Seals the repository's keys anew, to the recipients in the configuration. New recipients can then restore. Former ones who kept a copy of the old key files still can: resealing never revokes.",
-		question: "Seal the keys to %d recipients?", done: "the keys are sealed to %d recipients\n",
+		question: "Seal the keys to %s?", done: "the keys are sealed to %s\n",
 		note:  "former recipients who kept the old key files can still open what they could before",
 		write: (*repository.Host).Reseal,
 	})
@@ -64,7 +65,7 @@ func (a *app) rotate() *cobra.Command {
 	return a.newKeys(newKeys{
 		use: "rotate", short: "Begin a new epoch: a new key for everything that is stored from now on",
 		long:     "Begins a new epoch, sealed to the recipients in the configuration: whoever holds the key of an earlier epoch cannot read what is stored from now on. What was stored before stays as it is, under its own key, and snapshots go on sharing it. To replace a person: add the new recipient, run `lifeboat keys reseal`, take the former recipient out, run `lifeboat keys rotate`.",
-		question: "Begin a new epoch for %d recipients?", done: "a new epoch begins, sealed to %d recipients\n",
+		question: "Begin a new epoch for %s?", done: "a new epoch begins, sealed to %s\n",
 		note:  "what was stored before stays under the keys of its time; `lifeboat keys reseal` gives new recipients access to it",
 		write: (*repository.Host).Rotate,
 	})
@@ -91,7 +92,7 @@ func (a *app) newKeys(k newKeys) *cobra.Command {
 			if len(ids) == 0 {
 				return fmt.Errorf("%w: this needs an identity that opens the present keys: --identity FILE", crypto.ErrIdentity)
 			}
-			if err := a.confirm(yes, fmt.Sprintf(k.question, len(recipients))); err != nil {
+			if err := a.confirm(yes, fmt.Sprintf(k.question, english.Plural(len(recipients), "recipient", ""))); err != nil {
 				return err
 			}
 			h, err := a.host(c.Context())
@@ -100,7 +101,7 @@ func (a *app) newKeys(k newKeys) *cobra.Command {
 			}
 			err = k.write(h, c.Context(), ids, recipients, reason)
 			if err == nil {
-				_, err = fmt.Fprintf(a.out, k.done, len(recipients))
+				_, err = fmt.Fprintf(a.out, k.done, english.Plural(len(recipients), "recipient", ""))
 				a.note("%s", k.note)
 			}
 			return errors.Join(err, h.Close())

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/repository"
@@ -139,9 +140,9 @@ func (a *app) planned(row restoreRow) error {
 		return a.printJSON(row)
 	}
 	p := row.Plan
-	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %d frames and %d packs, from %s\n",
+	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %s and %s, from %s\n",
 		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(restore.Time), p.Files, humanize.IBytes(uint64(p.Size)),
-		humanize.IBytes(uint64(p.Fetch)), p.Frames, p.Packs, row.From)
+		humanize.IBytes(uint64(p.Fetch)), english.Plural(p.Frames, "frame", ""), english.Plural(p.Packs, "pack", ""), row.From)
 	return err
 }
 

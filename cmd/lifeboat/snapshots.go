@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/journal"
@@ -173,7 +174,7 @@ func (a *app) window() *cobra.Command {
 				byReason := w.reasons()
 				for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 					gaps := byReason[reason]
-					fmt.Fprintf(a.out, "  %d gaps, the longest of %s: %s\n", len(gaps), longest(gaps).Round(time.Second), reason)
+					fmt.Fprintf(a.out, "  %s, the longest of %s: %s\n", english.Plural(len(gaps), "gap", ""), longest(gaps).Round(time.Second), reason)
 				}
 			}
 			return nil
