@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -225,5 +226,13 @@ func (c *Chain) complete(r *Record) error {
 			return errors.New("no details")
 		}
 	}
+	for _, b := range []*PacksBody{r.Condemn, r.Sweep} {
+		if b != nil && slices.ContainsFunc(slices.Concat(b.Packs, b.Indexes), notDigest) {
+			return errors.New("it lists something that is no digest")
+		}
+	}
 	return nil
 }
+
+// notDigest reports whether s is anything but the SHA-256 in an object's name: readers make names of it.
+func notDigest(s string) bool { return len(s) != 64 || strings.Trim(s, "0123456789abcdef") != "" }
