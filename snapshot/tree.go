@@ -221,6 +221,7 @@ func (t *Tree) node(ctx context.Context, ref journal.Ref) ([]byte, error) {
 func (t *Tree) Files(ctx context.Context) iter.Seq2[File, error] {
 	return func(yield func(File, error) bool) {
 		last := ""
+		var above []string
 		for _, r := range t.Root.Files {
 			b, err := t.node(ctx, r.Ref)
 			if err != nil {
@@ -237,12 +238,30 @@ func (t *Tree) Files(ctx context.Context) iter.Seq2[File, error] {
 			}
 			for _, f := range files {
 				last = f.Name
+				if above, err = nest(above, f.Name); err != nil {
+					yield(File{}, err)
+					return
+				}
 				if !yield(f, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// nest refuses a name below another, which is a file and no directory. above are the names that name may begin with: those
+// that the name before it begins with, and that name.
+func nest(above []string, name string) ([]string, error) {
+	for len(above) > 0 && !strings.HasPrefix(name, above[len(above)-1]) {
+		above = above[:len(above)-1]
+	}
+	for _, dir := range above {
+		if name[len(dir)] == '/' {
+			return nil, fmt.Errorf("read files: %q is below %q, which is a file: %w", name, dir, crypto.ErrDamaged)
+		}
+	}
+	return append(above, name), nil
 }
 
 // Extents reads one extents node.
