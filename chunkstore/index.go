@@ -114,6 +114,9 @@ func appendLine(packs []Pack, line string) ([]Pack, error) {
 	if err1 != nil || err2 != nil || off < 0 || n <= 0 || n > crypto.MaxSealed || off > p.Size-int64(n) {
 		return nil, bad
 	}
+	if k := len(p.Frames); k > 0 && off < p.Frames[k-1].Off+int64(p.Frames[k-1].Len) {
+		return nil, fmt.Errorf("frames overlap, %w", bad)
+	}
 	p.Frames = append(p.Frames, Frame{ID: id, Off: off, Len: n})
 	return packs, nil
 }
