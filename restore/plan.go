@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
@@ -58,6 +59,9 @@ func (p *planner) walk(ctx context.Context, file func(snapshot.File) error, emit
 	for f, err := range p.tree.Files(ctx) {
 		if err != nil {
 			return err
+		}
+		if f.Size > math.MaxInt64-p.plan.Size {
+			return fmt.Errorf("%s: files of more bytes than can be counted: %w", f.Name, crypto.ErrDamaged)
 		}
 		if err := file(f); err != nil {
 			return err
