@@ -199,7 +199,7 @@ func (h *Host) base(ctx context.Context, name string, r *Reader, holds func(cryp
 		if s.Source != opaque {
 			continue
 		}
-		tree, err := r.Tree(ctx, s.Root)
+		tree, err := r.TreeOf(ctx, s)
 		if ctx.Err() != nil {
 			return nil, snapshot.Pos{}, ctx.Err()
 		}

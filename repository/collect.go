@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,13 @@ func condemned(c *journal.Chain) map[string]bool {
 	for _, e := range c.Entries() {
 		out = add(out, e.Condemn)
 	}
+	return out
+}
+
+// unneeded returns the names of objects that no snapshot needs any more, whether they were deleted yet or not.
+func unneeded(c *journal.Chain) map[string]bool {
+	out := condemned(c)
+	maps.Copy(out, swept(c))
 	return out
 }
 

@@ -130,7 +130,7 @@ func (h *Host) mend(ctx context.Context) error {
 }
 
 func (h *Host) mendCopy(ctx context.Context, c *Copy) error {
-	gone := swept(h.Chain())
+	gone := unneeded(h.Chain())
 	for _, e := range h.Chain().Entries()[c.Position:] {
 		for _, o := range e.Objects {
 			if ok, err := target.Has(ctx, c.Target, o); err != nil || !ok && !gone[o.Name] {

@@ -227,6 +227,18 @@ func (r *Reader) Tree(ctx context.Context, ref journal.Ref) (*snapshot.Tree, err
 	return snapshot.OpenTree(ctx, r.Frames, r.IDs, ref)
 }
 
+// TreeOf opens the tree of a snapshot and makes sure that it is of the source that the record names.
+func (r *Reader) TreeOf(ctx context.Context, s *journal.SnapshotBody) (*snapshot.Tree, error) {
+	t, err := r.Tree(ctx, s.Root)
+	if err != nil {
+		return nil, err
+	}
+	if r.hasher.Source(t.Root.Source) != s.Source || strings.ContainsFunc(t.Root.Source, unicode.IsControl) {
+		return nil, fmt.Errorf("its tree is of source %q, its record is not: %w", t.Root.Source, crypto.ErrDamaged)
+	}
+	return t, nil
+}
+
 // Snapshot is one snapshot that this copy holds.
 type Snapshot struct {
 	Source
@@ -268,12 +280,9 @@ func (r *Reader) source(ctx context.Context, s *journal.SnapshotBody) (Source, e
 	if src, ok := r.names[s.Source]; ok {
 		return src, nil
 	}
-	t, err := r.Tree(ctx, s.Root)
+	t, err := r.TreeOf(ctx, s)
 	if err != nil {
 		return Source{}, err
-	}
-	if r.hasher.Source(t.Root.Source) != s.Source || strings.ContainsFunc(t.Root.Source, unicode.IsControl) {
-		return Source{}, fmt.Errorf("its tree is of source %q, its record is not: %w", t.Root.Source, crypto.ErrDamaged)
 	}
 	src := Source{t.Root.Source, t.Root.Engine}
 	r.names[s.Source] = src
@@ -304,9 +313,9 @@ func (r *Reader) KeyFiles() []KeyFile {
 	return out
 }
 
-// Objects lists everything that must stand on a complete copy: what the journal names, but for what was swept.
+// Objects lists everything that must stand on a complete copy: what the journal names, but for what was condemned or swept.
 func (r *Reader) Objects() []target.Object {
-	gone := swept(r.Chain)
+	gone := unneeded(r.Chain)
 	seen := map[string]bool{}
 	var out []target.Object
 	for _, e := range r.Chain.Entries() {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"lifeboat/chunkstore"
 	"lifeboat/journal"
 	"lifeboat/target"
 )
@@ -32,13 +33,17 @@ func (h *Host) Replicate(ctx context.Context) error {
 }
 
 func (h *Host) catchUp(ctx context.Context, from, to *Copy) error {
-	gone := swept(h.Chain())
+	unneeded := unneeded(h.Chain())
 	for _, e := range h.Chain().Entries()[to.Position:] {
 		for _, o := range e.Objects {
-			if gone[o.Name] {
+			if unneeded[o.Name] {
 				continue
 			}
-			if err := copyObject(ctx, h.StateDir, from.Target, to.Target, o); err != nil {
+			err := copyObject(ctx, h.StateDir, from.Target, to.Target, o)
+			if chunkstore.Damaged(err) {
+				err = fmt.Errorf("%w: no copy has it: `lifeboat check` names the snapshots that need it; once they are forgotten, this copy goes on", err)
+			}
+			if err != nil {
 				return fmt.Errorf("copy from %s: %w", from.Name, err)
 			}
 		}

@@ -285,8 +285,10 @@ type cargo map[string][]byte
 
 func (c cargo) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return c, nil }
 func (c cargo) Range() (from, to snapshot.Pos)                            { return from, to }
-func (c cargo) Size() int64                                               { return 0 }
-func (c cargo) Close() error                                              { return nil }
+func (c cargo) Manifest() ([]byte, error)                                 { return nil, nil }
+
+func (c cargo) Size() int64  { return 0 }
+func (c cargo) Close() error { return nil }
 
 func (c cargo) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

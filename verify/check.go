@@ -256,6 +256,9 @@ func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, er
 	if err != nil {
 		return nil, err
 	}
+	if c.IDs.NewHasher().Source(tree.Root.Source) != e.Snapshot.Source {
+		return nil, fmt.Errorf("it is of source %q, its record is not: %w", tree.Root.Source, crypto.ErrDamaged)
+	}
 	plan, err := restore.Of(ctx, tree, c.Frames)
 	if err != nil {
 		return nil, err

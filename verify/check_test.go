@@ -43,8 +43,10 @@ type letter string
 
 func (l letter) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return l, nil }
 func (l letter) Range() (from, to snapshot.Pos)                            { return from, to }
-func (l letter) Size() int64                                               { return int64(len(l)) }
-func (l letter) Close() error                                              { return nil }
+func (l letter) Manifest() ([]byte, error)                                 { return nil, nil }
+
+func (l letter) Size() int64  { return int64(len(l)) }
+func (l letter) Close() error { return nil }
 
 func (l letter) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

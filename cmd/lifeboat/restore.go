@@ -58,7 +58,7 @@ func (a *app) restore() *cobra.Command {
 				return err
 			}
 			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to}
-			tree, err := r.Tree(c.Context(), s.Root)
+			tree, err := r.TreeOf(c.Context(), s.SnapshotBody)
 			if err != nil {
 				return err
 			}

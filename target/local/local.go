@@ -26,7 +26,7 @@ import (
 const tempDir = ".tmp"
 
 var (
-	errGone    = errors.New("the directory was removed while in use: bring it back and start again")
+	errGone    = errors.New("the directory was removed, moved or unmounted while in use: bring it back and start again")
 	errLink    = errors.New("symbolic links are not followed")
 	errSpecial = errors.New("not a regular file")
 )
@@ -110,7 +110,11 @@ func (t *Target) Free() (uint64, error) {
 // Put implements target.Target. When it returns, the file, its entry and those of all directories above it are
 // flushed to disk. If only the last flush fails, the object stands although Put returns an error.
 func (t *Target) Put(ctx context.Context, name string, body *io.SectionReader) error {
-	if err := t.put(ctx, name, body); err != nil {
+	err := t.put(ctx, name, body)
+	if err == nil && t.gone() {
+		err = errGone
+	}
+	if err != nil {
 		return t.fail("put", name, err)
 	}
 	return nil
@@ -156,14 +160,15 @@ func (t *Target) reason(err error) error {
 	return cause(err)
 }
 
-// gone reports whether the directory was removed since Open.
+// gone reports whether the directory was removed since Open, or is no longer where it was: what is written to it then would
+// not be found again.
 func (t *Target) gone() bool {
 	info, err := t.root.Stat(".")
 	if err != nil {
 		return false
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Nlink == 0
+	there, err := os.Stat(t.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, there)
 }
 
 // cause drops the path from an error of package os, where the message already names the object.

@@ -13,19 +13,18 @@ import (
 	"lifeboat/target/local"
 )
 
-// onTmpfs opens a target on a small file system of its own, which is then made read-only if so asked. The mount is
-// detached at once, so that nothing is left to clean up: the target's open directory keeps the file system alive.
+// onTmpfs opens a target on a small file system of its own, which is then made read-only if so asked.
 func onTmpfs(t *testing.T, size string, readOnly bool) *local.Target {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mount a tmpfs: %v: run this test as root", err)
 	}
-	defer func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	tg, err := local.Open(dir)
 	if err != nil {
 		t.Fatal(err)
