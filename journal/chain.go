@@ -24,7 +24,28 @@ type Chain struct {
 	root       note.Verifier
 	rootKey    string
 	writer     note.Verifier
+	writers    []from // all of them, in order
 	epochs     []string
+}
+
+// from is a key and the first record that it signs.
+type from struct {
+	seq uint64
+	key note.Verifier
+}
+
+// WriterAfter is the key that signs the record behind seq.
+func (c *Chain) WriterAfter(seq uint64) (note.Verifier, error) {
+	if seq == 0 || seq > c.Len() {
+		return nil, fmt.Errorf("no record %d: %w", seq, ErrBroken)
+	}
+	key := c.writers[0].key
+	for _, w := range c.writers {
+		if w.seq <= seq+1 {
+			key = w.key
+		}
+	}
+	return key, nil
 }
 
 // Len is the number of verified records, which is also the number of the newest.
@@ -185,12 +206,12 @@ func (c *Chain) found(r *Record) error {
 	return c.certify(r.Init.Certificate, 1)
 }
 
-func (c *Chain) certify(certificate string, from uint64) error {
+func (c *Chain) certify(certificate string, first uint64) error {
 	cert, err := crypto.OpenCertificate(c.root, certificate)
 	if err != nil {
 		return err
 	}
-	if cert.Repository != c.repository || cert.Role != crypto.Writer || cert.From != from {
+	if cert.Repository != c.repository || cert.Role != crypto.Writer || cert.From != first {
 		return errors.New("its certificate is for something else")
 	}
 	if _, err := age.ParseHybridRecipient(cert.Epoch); err != nil {
@@ -199,8 +220,11 @@ func (c *Chain) certify(certificate string, from uint64) error {
 	if !slices.Contains(c.epochs, cert.Epoch) {
 		c.epochs = append(slices.Clone(c.epochs), cert.Epoch)
 	}
-	c.writer, err = crypto.NewVerifier(c.repository, crypto.Writer, cert.Key)
-	return err
+	if c.writer, err = crypto.NewVerifier(c.repository, crypto.Writer, cert.Key); err != nil {
+		return err
+	}
+	c.writers = append(slices.Clip(c.writers), from{cert.From, c.writer})
+	return nil
 }
 
 // Epochs lists the recipients that the root certified content to be sealed to, the present one last.

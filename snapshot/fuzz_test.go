@@ -86,7 +86,7 @@ func FuzzName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if checkName(s) == nil {
-			if got, err := unescapeName(escapeName(s)); err != nil || got != s {
+			if got, err := unescapeName(Escape(s)); err != nil || got != s {
 				t.Errorf("%q is read %q (%v)", s, got, err)
 			}
 		}
@@ -97,7 +97,7 @@ func FuzzName(f *testing.F) {
 		if strings.HasPrefix(name, "/") || strings.Contains("/"+name+"/", "/../") || strings.Contains(name, "//") || strings.Contains(name, "\x00") {
 			t.Errorf("%q is the name %q", s, name)
 		}
-		if again, err := unescapeName(escapeName(name)); err != nil || again != name {
+		if again, err := unescapeName(Escape(name)); err != nil || again != name {
 			t.Errorf("%q is read %q (%v)", name, again, err)
 		}
 	})

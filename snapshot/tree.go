@@ -67,7 +67,7 @@ func encodeFile(f File) ([]byte, error) {
 	if f.Extents == nil {
 		f.Extents = []ExtentsRef{}
 	}
-	line, err := json.Marshal(fileJSON{escapeName(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), f.Extents})
+	line, err := json.Marshal(fileJSON{Escape(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), f.Extents})
 	if err != nil {
 		return nil, fmt.Errorf("encode file %q: %w", f.Name, err)
 	}
@@ -128,8 +128,8 @@ func decodeFile(line []byte) (File, error) {
 	return f, nil
 }
 
-// escapeName writes %, control bytes and what is not UTF-8 as %XX.
-func escapeName(name string) string {
+// Escape writes %, control bytes and what is not UTF-8 as %XX.
+func Escape(name string) string {
 	var b strings.Builder
 	for i := 0; i < len(name); {
 		r, n := utf8.DecodeRuneInString(name[i:])
@@ -144,8 +144,8 @@ func escapeName(name string) string {
 	return b.String()
 }
 
-// unescapeName is the inverse; it refuses every name that could lead out of the directory that is restored to.
-func unescapeName(s string) (string, error) {
+// Unescape is the inverse of Escape, and accepts what need not have been escaped.
+func Unescape(s string) (string, error) {
 	var b []byte
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
@@ -153,17 +153,25 @@ func unescapeName(s string) (string, error) {
 			continue
 		}
 		if i+3 > len(s) {
-			return "", fmt.Errorf("file name %q: cut short", s)
+			return "", fmt.Errorf("escaped text %q: cut short", s)
 		}
 		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
 		if err != nil {
-			return "", fmt.Errorf("file name %q: %w", s, err)
+			return "", fmt.Errorf("escaped text %q: %w", s, err)
 		}
 		b = append(b, byte(c))
 		i += 2
 	}
-	name := string(b)
-	return name, checkName(name)
+	return string(b), nil
+}
+
+// unescapeName refuses every name that could lead out of the directory that is restored to.
+func unescapeName(s string) (string, error) {
+	name, err := Unescape(s)
+	if err == nil {
+		err = checkName(name)
+	}
+	return name, err
 }
 
 // reserved is where a restore keeps what is not complete yet.

@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, name := range names {
-		e := escapeName(name)
+		e := Escape(name)
 		if got, err := unescapeName(e); err != nil || got != name {
 			t.Errorf("%q is written %q and read %q (%v)", name, e, got, err)
 		}

@@ -78,7 +78,7 @@ func (w *treeWriter) flush() error {
 	if err != nil {
 		return err
 	}
-	w.root.Files = append(w.root.Files, filesRef{escapeName(w.first), ref})
+	w.root.Files = append(w.root.Files, filesRef{Escape(w.first), ref})
 	w.files, w.count = w.files[:0], 0
 	return nil
 }

@@ -1,0 +1,421 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
+	"lifeboat/crypto"
+	"lifeboat/internal/atomicfile"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// Job is the capture of one source's log. Its callbacks are called from several goroutines.
+type Job struct {
+	Source     string // opaque
+	System     string
+	Repository crypto.ID
+	After      func() uint64 // number of the newest record
+	Keys       *crypto.HostKeys
+	Signer     note.Signer
+	Targets    []Target
+	SpoolDir   string
+	// Durable is told how far the log stands on one target at least. Positions go forward.
+	Durable func(snapshot.Pos)
+	// Failed is told what went wrong with a target, which is tried again, and nil when it goes on.
+	Failed func(target string, err error)
+}
+
+// Target is where a log goes.
+type Target struct {
+	Name   string
+	Target target.Target
+	Every  time.Duration // the least time between two tails
+}
+
+// maxTails is how many tails of one segment a target holds before they are replaced by one.
+const maxTails = 64
+
+// maxQueue is how many segments wait in the spool for a target. Then it misses those that another target has, and gets them from
+// there later; while no target has them, no more log is asked for.
+const maxQueue = 16
+
+// Run stores the pieces of log as they come, until it ends. Every target has a pipeline of its own: one that is down or slow
+// keeps nobody waiting. The first piece begins a segment.
+func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) error {
+	// What an earlier run left there stands on a target, or comes again.
+	if err := errors.Join(os.RemoveAll(job.SpoolDir), os.MkdirAll(job.SpoolDir, 0o700)); err != nil {
+		return fmt.Errorf("create the spool: %w", err)
+	}
+	s, err := newSealers(job.Keys)
+	if err != nil {
+		return err
+	}
+	c := &capture{Job: job, sealers: s, moved: make(chan struct{}, 1)}
+	g, ctx := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	for _, t := range job.Targets {
+		p := &pipe{capture: c, Target: t, wake: make(chan struct{}, 1), done: done}
+		if p.sealers, err = newSealers(job.Keys); err != nil {
+			return err
+		}
+		p.poke()
+		c.pipes = append(c.pipes, p)
+	}
+	for _, p := range c.pipes {
+		g.Go(func() error { return p.run(ctx) })
+	}
+	g.Go(func() error {
+		defer close(done)
+		for piece, err := range log {
+			if err == nil {
+				err = c.add(piece)
+			}
+			if err == nil {
+				err = c.wait(ctx)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if end := c.open.to(); len(c.open.data) > 0 && c.durable != end {
+		return fmt.Errorf("the log up to %s stands on no target", end)
+	}
+	return nil
+}
+
+// lastTries is how often a target is tried when the log has ended.
+const lastTries = 5
+
+// capture is a running Job.
+type capture struct {
+	Job
+	sealers sealers // of segments
+	pipes   []*pipe
+
+	mu      sync.Mutex
+	open    stretch // the segment that is being filled
+	durable snapshot.Pos
+	moved   chan struct{} // a segment was stored
+}
+
+// stretch is log in memory: whatever is appended, what was there stays as it is.
+type stretch struct {
+	from   snapshot.Pos
+	data   []byte
+	events []snapshot.LogEvent
+	until  time.Time
+}
+
+func (s stretch) to() snapshot.Pos {
+	return snapshot.Pos{Line: s.from.Line, Offset: s.from.Offset + uint64(len(s.data))}
+}
+
+// since is the part of s from an offset on.
+func (s stretch) since(offset uint64) stretch {
+	out := stretch{from: snapshot.Pos{Line: s.from.Line, Offset: offset}, data: s.data[offset-s.from.Offset:], until: s.until}
+	for i, e := range s.events {
+		if e.End > offset {
+			out.events = s.events[i:]
+			break
+		}
+	}
+	return out
+}
+
+// sealed is a segment that waits to be stored.
+type sealed struct {
+	Name
+	path   string // of the object in the spool
+	left   int    // pipes that still want it
+	stored bool   // on one target at least
+}
+
+// add takes a piece in. A whole segment is sealed once, for all targets.
+func (c *capture) add(p snapshot.LogPiece) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open.data == nil {
+		c.open.from = p.From
+	}
+	if at := c.open.to(); p.From != at {
+		return fmt.Errorf("capture the log: a piece from %s where %s was due: a fault of lifeboat", p.From, at)
+	}
+	c.open.data = append(c.open.data, p.Data...)
+	c.open.events = append(c.open.events, p.Events...)
+	c.open.until = p.Until
+	if p.Segment {
+		if err := c.finish(); err != nil {
+			return err
+		}
+	}
+	for _, pipe := range c.pipes {
+		pipe.poke()
+	}
+	return nil
+}
+
+// finish seals the open segment into the spool and begins the next.
+func (c *capture) finish() error {
+	name, object, err := c.seal(c.sealers, c.open, Segment)
+	if err != nil {
+		return err
+	}
+	s := &sealed{Name: name, path: filepath.Join(c.SpoolDir, name.Digest), left: len(c.pipes)}
+	if err := atomicfile.Write(s.path, object, 0o600); err != nil {
+		return fmt.Errorf("spool a segment of the log: %w", err)
+	}
+	for _, p := range c.pipes {
+		p.queue = append(p.queue, s)
+		if len(p.queue) > maxQueue && p.queue[0].stored {
+			if err := c.release(p.queue[0]); err != nil {
+				return err
+			}
+			p.queue = p.queue[1:]
+		}
+	}
+	c.open = stretch{from: c.open.to(), until: c.open.until, data: make([]byte, 0, len(c.open.data))}
+	return nil
+}
+
+// wait returns when the spool has room for another segment.
+func (c *capture) wait(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		full := len(c.pipes) > 0
+		for _, p := range c.pipes {
+			full = full && len(p.queue) > maxQueue
+		}
+		c.mu.Unlock()
+		if !full {
+			return ctx.Err()
+		}
+		select {
+		case <-c.moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// release removes a segment from the spool when no pipe wants it any more.
+func (c *capture) release(s *sealed) error {
+	if s.left--; s.left > 0 {
+		return nil
+	}
+	if err := os.Remove(s.path); err != nil {
+		return fmt.Errorf("clean the spool: %w", err)
+	}
+	return nil
+}
+
+func (c *capture) seal(by sealers, s stretch, kind Kind) (Name, []byte, error) {
+	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: c.After(), System: c.System, Until: s.until}
+	return by.seal(h, c.Signer, s.data, s.events)
+}
+
+// reached notes that the log stands on a target up to at.
+func (c *capture) reached(at snapshot.Pos) {
+	c.mu.Lock()
+	further := at.Line != c.durable.Line || at.Offset > c.durable.Offset
+	if further {
+		c.durable = at
+	}
+	c.mu.Unlock()
+	if further {
+		c.Durable(at)
+	}
+}
+
+// pipe stores the log on one target.
+type pipe struct {
+	*capture
+	Target
+	sealers sealers
+	wake    chan struct{}
+	done    <-chan struct{}
+
+	queue []*sealed // guarded by mu
+	have  snapshot.Pos
+	tails []Name
+	known bool // tails includes what earlier runs left
+	bad   bool
+}
+
+// poke says that there is something to do.
+func (p *pipe) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *pipe) run(ctx context.Context) error {
+	for left := lastTries; left > 0; {
+		ended := false
+		select {
+		case <-p.wake:
+		case <-p.done:
+			ended = true
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		err := p.store(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil || p.bad {
+			p.bad = err != nil
+			p.Failed(p.Target.Name, err)
+		}
+		switch {
+		case ended && err == nil:
+			return nil
+		case ended:
+			left--
+		case err != nil:
+			p.poke() // again, after a while
+		}
+		pause := p.done
+		if ended {
+			pause = nil
+		}
+		select {
+		case <-time.After(p.Every):
+		case <-pause:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// store brings the target up to what was captured.
+func (p *pipe) store(ctx context.Context) error {
+	if !p.known {
+		objects, err := List(ctx, p.Target.Target, p.Source)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			if o.Kind == Tail {
+				p.tails = append(p.tails, o.Name)
+			}
+		}
+		p.known = true
+	}
+	for {
+		p.mu.Lock()
+		var next *sealed
+		if len(p.queue) > 0 {
+			next = p.queue[0]
+		}
+		open := p.open
+		p.mu.Unlock()
+		if next == nil {
+			return p.tail(ctx, open)
+		}
+		if err := p.segment(ctx, next); err != nil && !p.skipped(next) {
+			return err
+		}
+	}
+}
+
+// skipped reports whether a segment was given up for this target meanwhile.
+func (p *pipe) skipped(s *sealed) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue) == 0 || p.queue[0] != s
+}
+
+// segment stores a whole segment and removes the tails that it replaces.
+func (p *pipe) segment(ctx context.Context, s *sealed) error {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return fmt.Errorf("read the spool: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read the spool: %w", err)
+	}
+	if err := p.Target.Target.Put(ctx, s.String(), io.NewSectionReader(f, 0, info.Size())); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	p.have = s.To
+	p.reached(s.To)
+	if err := p.drop(ctx, s.Name); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.stored = true
+	select {
+	case p.moved <- struct{}{}:
+	default:
+	}
+	if len(p.queue) > 0 && p.queue[0] == s {
+		p.queue = p.queue[1:]
+		return p.release(s)
+	}
+	return nil
+}
+
+// tail stores what came since the last object; many small ones are replaced by one.
+func (p *pipe) tail(ctx context.Context, open stretch) error {
+	if p.have.Line != open.from.Line || p.have.Offset < open.from.Offset {
+		p.have = open.from
+	}
+	if p.have == open.to() {
+		return nil
+	}
+	part := open
+	if len(p.tails) < maxTails {
+		part = open.since(p.have.Offset)
+	}
+	name, object, err := p.seal(p.sealers, part, Tail)
+	if err != nil {
+		return err
+	}
+	if err := target.Store(ctx, p.Target.Target, name.String(), object); err != nil {
+		return err
+	}
+	p.have = open.to()
+	p.reached(p.have)
+	if err := p.drop(ctx, name); err != nil {
+		return err
+	}
+	p.tails = append(p.tails, name)
+	return nil
+}
+
+// drop deletes the tails that an object covers.
+func (p *pipe) drop(ctx context.Context, by Name) error {
+	var keep []Name
+	for _, t := range p.tails {
+		if !by.covers(t) {
+			keep = append(keep, t)
+			continue
+		}
+		if err := p.Target.Target.Delete(ctx, t.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	p.tails = keep
+	return nil
+}

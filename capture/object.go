@@ -1,0 +1,248 @@
+package capture
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"lifeboat/crypto"
+	"lifeboat/snapshot"
+)
+
+// Limits in bytes; what is larger is damage or an attack.
+const (
+	MaxObject = 1 << 30
+	maxNote   = 256 << 10
+	maxHead   = 64 // of the first line
+)
+
+// frameSize is how much log one frame holds.
+const frameSize = 1 << 20
+
+const (
+	objectMagic = "lifeboat log 1"
+	indexMagic  = "lifeboat log index 1\n"
+)
+
+// Header is what the signed note of an object says.
+type Header struct {
+	Name       // but for its digest
+	Repository crypto.ID
+	After      uint64    // number of the newest record when it was written
+	System     string    // the cluster, in the engine's words
+	Until      time.Time // by the server's clock: what was committed before it stands before To
+	Newest     time.Time // of the commits in it; zero without any
+	index      int       // how many of the frames are the index
+	indexSum   string    // SHA-256 of them, hex
+	frames     []int     // lengths of all
+	bodySum    string    // SHA-256 of the other frames, hex
+}
+
+// text is the note's text.
+func (h *Header) text() string {
+	var b strings.Builder
+	newest := "-"
+	if !h.Newest.IsZero() {
+		newest = h.Newest.UTC().Format(time.RFC3339Nano)
+	}
+	fmt.Fprintf(&b, "%s\nrepository %s\nafter %d\nsource %s\nsystem %s\nline %016x\nfrom %016x\nto %016x\nkind %s\nuntil %s\nnewest %s\nindex %d %s\nframes",
+		objectMagic, h.Repository, h.After, h.Source, h.System, h.From.Line, h.From.Offset, h.To.Offset, h.Kind, h.Until.UTC().Format(time.RFC3339Nano), newest, h.index, h.indexSum)
+	for _, n := range h.frames {
+		fmt.Fprintf(&b, " %d", n)
+	}
+	fmt.Fprintf(&b, "\nbody %s\n", h.bodySum)
+	return b.String()
+}
+
+// parseHeader is the inverse of text.
+func parseHeader(text string) (h *Header, err error) {
+	lines := strings.Split(text, "\n")
+	value := map[string]string{}
+	for _, l := range lines[1:] {
+		if k, v, ok := strings.Cut(l, " "); ok {
+			value[k] = v
+		}
+	}
+	h = &Header{System: value["system"], bodySum: value["body"]}
+	h.Source, h.Kind = value["source"], Kind(value["kind"])
+	h.Repository, err = crypto.ParseID(value["repository"])
+	number := func(s string, base int) (n uint64) {
+		n, nerr := strconv.ParseUint(s, base, 64)
+		err = errors.Join(err, nerr)
+		return n
+	}
+	moment := func(s string) (t time.Time) {
+		t, terr := time.Parse(time.RFC3339Nano, s)
+		err = errors.Join(err, terr)
+		return t
+	}
+	h.After = number(value["after"], 10)
+	h.From = snapshot.Pos{Line: number(value["line"], 16), Offset: number(value["from"], 16)}
+	h.To = snapshot.Pos{Line: h.From.Line, Offset: number(value["to"], 16)}
+	h.Until = moment(value["until"])
+	if value["newest"] != "-" {
+		h.Newest = moment(value["newest"])
+	}
+	index, sum, _ := strings.Cut(value["index"], " ")
+	h.index, h.indexSum = int(number(index, 10)&0xffff), sum
+	for _, f := range strings.Fields(value["frames"]) {
+		h.frames = append(h.frames, int(number(f, 10)&0x7fffffff))
+	}
+	if err == nil && h.text() != text {
+		err = errors.New("not in canonical form")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the note of a log object: %w: %w", crypto.ErrDamaged, err)
+	}
+	return h, nil
+}
+
+// sealers make the frames of one writer.
+type sealers struct {
+	host, content *crypto.Sealer
+}
+
+func newSealers(keys *crypto.HostKeys) (s sealers, err error) {
+	if s.host, err = crypto.NewSealer(keys.Host...); err != nil {
+		return s, err
+	}
+	s.content, err = crypto.NewSealer(keys.Sealed...)
+	return s, err
+}
+
+// seal makes the object that holds log, and completes h.
+func (s sealers) seal(h Header, signer note.Signer, log []byte, events []snapshot.LogEvent) (Name, []byte, error) {
+	if h.System == "" || strings.ContainsAny(h.System, " \n") || uint64(len(log)) != h.To.Offset-h.From.Offset {
+		return Name{}, nil, fmt.Errorf("store log: %d bytes for %s, of system %q: a fault of lifeboat", len(log), h.Name, h.System)
+	}
+	var body []byte
+	add := func(to *crypto.Sealer, raw []byte) error {
+		for len(raw) > 0 {
+			n := min(len(raw), frameSize)
+			before := len(body)
+			var err error
+			if body, err = to.Seal(body, raw[:n]); err != nil {
+				return err
+			}
+			h.frames = append(h.frames, len(body)-before)
+			raw = raw[n:]
+		}
+		return nil
+	}
+	if err := add(s.host, encodeIndex(events)); err != nil {
+		return Name{}, nil, err
+	}
+	h.index = len(h.frames)
+	sum := sha256.Sum256(body)
+	h.indexSum = hex.EncodeToString(sum[:])
+	index := len(body)
+	if err := add(s.content, log); err != nil {
+		return Name{}, nil, err
+	}
+	for _, e := range events {
+		if e.Kind == snapshot.Commit && e.Time.After(h.Newest) {
+			h.Newest = e.Time
+		}
+	}
+	sum = sha256.Sum256(body[index:])
+	h.bodySum = hex.EncodeToString(sum[:])
+	signed, err := note.Sign(&note.Note{Text: h.text()}, signer)
+	if err != nil {
+		return Name{}, nil, fmt.Errorf("sign a log object: %w", err)
+	}
+	object := fmt.Appendf(nil, "%s %d\n", objectMagic, len(signed))
+	object = append(append(object, signed...), body...)
+	sum = sha256.Sum256(object)
+	h.Digest = hex.EncodeToString(sum[:])
+	return h.Name, object, nil
+}
+
+// Keys says which key signed after a record; journal.Chain does.
+type Keys interface {
+	Repository() crypto.ID
+	WriterAfter(seq uint64) (note.Verifier, error)
+}
+
+// headLine reads the first line of an object: how long its note is.
+func headLine(b []byte) (head, length int, err error) {
+	line, _, ok := bytes.Cut(b[:min(len(b), maxHead)], []byte("\n"))
+	text, found := strings.CutPrefix(string(line), objectMagic+" ")
+	n, nerr := strconv.Atoi(text)
+	if !ok || !found || nerr != nil || n <= 0 || n > maxNote || strconv.Itoa(n) != text {
+		return 0, 0, fmt.Errorf("read a log object: no head: %w", crypto.ErrDamaged)
+	}
+	return len(line) + 1, n, nil
+}
+
+// openHeader verifies the note of an object of this name, which has size bytes, head of them before the note.
+func openHeader(keys Keys, name Name, signed []byte, head int, size int64) (*Header, error) {
+	_, err := note.Open(signed, note.VerifierList())
+	var unverified *note.UnverifiedNoteError
+	if !errors.As(err, &unverified) {
+		return nil, fmt.Errorf("read %s: no signed note: %w", name, crypto.ErrDamaged)
+	}
+	h, err := parseHeader(unverified.Note.Text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	key, err := keys.WriterAfter(h.After)
+	if err == nil {
+		_, err = note.Open(signed, note.VerifierList(key))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: verify its signature: %w: %w", name, crypto.ErrDamaged, err)
+	}
+	sum := int64(head + len(signed))
+	for _, n := range h.frames {
+		if n <= 0 || n > crypto.MaxSealed {
+			return nil, fmt.Errorf("read %s: a frame of %d bytes: %w", name, n, crypto.ErrDamaged)
+		}
+		sum += int64(n)
+	}
+	h.Digest = name.Digest
+	if h.Name != name || h.Repository != keys.Repository() || h.index > len(h.frames) || sum != size {
+		return nil, fmt.Errorf("read %s: its note is of something else: %w", name, crypto.ErrDamaged)
+	}
+	return h, nil
+}
+
+func encodeIndex(events []snapshot.LogEvent) []byte {
+	b := []byte(indexMagic)
+	for _, e := range events {
+		b = fmt.Appendf(b, "%s %016x %016x %d %s\n", e.Kind, e.Start, e.End, e.Time.UnixMicro(), snapshot.Escape(e.ID))
+	}
+	return b
+}
+
+func decodeIndex(b []byte) (out []snapshot.LogEvent, err error) {
+	rest, ok := bytes.CutPrefix(b, []byte(indexMagic))
+	if !ok {
+		return nil, fmt.Errorf("read the index of a log object: not of version 1: %w", crypto.ErrDamaged)
+	}
+	for line := range bytes.Lines(rest) {
+		var e snapshot.LogEvent
+		f := strings.SplitN(strings.TrimSuffix(string(line), "\n"), " ", 5)
+		if len(f) != 5 || len(f[1]) != 16 || len(f[2]) != 16 {
+			return nil, fmt.Errorf("read the index of a log object: line %.80q: %w", line, crypto.ErrDamaged)
+		}
+		var err1, err2, err3, err4 error
+		e.Kind = snapshot.EventKind(f[0])
+		e.Start, err1 = strconv.ParseUint(f[1], 16, 64)
+		e.End, err2 = strconv.ParseUint(f[2], 16, 64)
+		micro, err3 := strconv.ParseInt(f[3], 10, 64)
+		e.Time = time.UnixMicro(micro).UTC()
+		e.ID, err4 = snapshot.Unescape(f[4])
+		if err := errors.Join(err1, err2, err3, err4); err != nil || e.End < e.Start || len(out) > 0 && e.End < out[len(out)-1].End {
+			return nil, fmt.Errorf("read the index of a log object: line %.80q: %w", line, crypto.ErrDamaged)
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}

@@ -1,0 +1,155 @@
+package capture
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+
+	"filippo.io/age"
+
+	"lifeboat/crypto"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// List returns the objects that a target holds of the log of a source, in no order. Nothing is verified.
+func List(ctx context.Context, t target.Target, source string) (out []Object, err error) {
+	for info, err := range t.List(ctx, Prefix(source)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the log: %w", err)
+		}
+		if n, ok := ParseName(info.Name); ok && info.Size > 0 && info.Size <= MaxObject {
+			out = append(out, Object{n, info.Size})
+		}
+	}
+	return out, nil
+}
+
+// Reader reads objects, and believes nothing that is not signed. It is not safe for concurrent use.
+type Reader struct {
+	target target.Target
+	keys   Keys
+	opener *crypto.Opener // nil without identities
+	sealed []byte
+	raw    []byte
+}
+
+// NewReader reads from t with whatever identities open; without one only headers can be read.
+func NewReader(t target.Target, keys Keys, identities ...age.Identity) (*Reader, error) {
+	r := &Reader{target: t, keys: keys}
+	if len(identities) == 0 {
+		return r, nil
+	}
+	var err error
+	r.opener, err = crypto.NewOpener(identities...)
+	return r, err
+}
+
+// Header reads and verifies what an object says of itself, and where its frames begin.
+func (r *Reader) Header(ctx context.Context, o Object) (*Header, int64, error) {
+	first := make([]byte, min(o.Size, 4096))
+	if err := target.ReadRange(ctx, r.target, o.String(), 0, first); err != nil {
+		return nil, 0, err
+	}
+	head, n, err := headLine(first)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", o, err)
+	}
+	if int64(head+n) > o.Size {
+		return nil, 0, fmt.Errorf("read %s: cut short: %w", o, crypto.ErrDamaged)
+	}
+	signed := first[head:min(head+n, len(first))]
+	if len(signed) < n {
+		signed = make([]byte, n)
+		if err := target.ReadRange(ctx, r.target, o.String(), int64(head), signed); err != nil {
+			return nil, 0, err
+		}
+	}
+	h, err := openHeader(r.keys, o.Name, signed, head, o.Size)
+	return h, int64(head + n), err
+}
+
+// Events returns the events of an object, in the order of the log.
+func (r *Reader) Events(ctx context.Context, o Object) ([]snapshot.LogEvent, error) {
+	h, at, err := r.Header(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var index bytes.Buffer
+	if err := r.frames(ctx, o, at, h.frames[:h.index], h.indexSum, &index); err != nil {
+		return nil, err
+	}
+	events, err := decodeIndex(index.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o, err)
+	}
+	return events, nil
+}
+
+// Log writes the log that an object holds to w. Only when it returns nil is what was written what was captured.
+func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
+	h, at, err := r.Header(ctx, o)
+	if err != nil {
+		return err
+	}
+	for _, n := range h.frames[:h.index] {
+		at += int64(n)
+	}
+	count := &counter{w: w}
+	if err := r.frames(ctx, o, at, h.frames[h.index:], h.bodySum, count); err != nil {
+		return err
+	}
+	if count.n != o.To.Offset-o.From.Offset {
+		return fmt.Errorf("read %s: it holds %d bytes: %w", o, count.n, crypto.ErrDamaged)
+	}
+	return nil
+}
+
+// frames opens consecutive frames that begin at byte at of an object, and verifies the sum of all.
+func (r *Reader) frames(ctx context.Context, o Object, at int64, lengths []int, sum string, w io.Writer) error {
+	hash := sha256.New()
+	for _, n := range lengths {
+		if err := r.frame(ctx, o, at, n, hash, w); err != nil {
+			return fmt.Errorf("read %s from byte %d: %w", o, at, err)
+		}
+		at += int64(n)
+	}
+	if hex.EncodeToString(hash.Sum(nil)) != sum {
+		return fmt.Errorf("read %s: its content is not what was signed: %w", o, crypto.ErrDamaged)
+	}
+	return nil
+}
+
+func (r *Reader) frame(ctx context.Context, o Object, at int64, n int, hash hash.Hash, w io.Writer) (err error) {
+	if cap(r.sealed) < n {
+		r.sealed = make([]byte, n)
+	}
+	sealed := r.sealed[:n]
+	if err := target.ReadRange(ctx, r.target, o.String(), at, sealed); err != nil {
+		return err
+	}
+	hash.Write(sealed)
+	if r.opener == nil {
+		return crypto.ErrIdentity
+	}
+	if r.raw, err = r.opener.Open(r.raw, sealed); err != nil {
+		return err
+	}
+	_, err = w.Write(r.raw)
+	return err
+}
+
+type counter struct {
+	w io.Writer
+	n uint64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += uint64(n)
+	return n, err
+}
