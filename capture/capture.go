@@ -26,7 +26,7 @@ type Job struct {
 	Source     string // opaque
 	System     string
 	Repository crypto.ID
-	After      func() uint64 // number of the newest record
+	After      func() (uint64, error) // number of the newest record
 	Keys       *crypto.HostKeys
 	Signer     note.Signer
 	Targets    []Target
@@ -226,7 +226,11 @@ func (c *capture) release(s *sealed) error {
 }
 
 func (c *capture) seal(by sealers, s stretch, kind Kind) (Name, []byte, error) {
-	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: c.After(), System: c.System, Until: s.until}
+	after, err := c.After()
+	if err != nil {
+		return Name{}, nil, err
+	}
+	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until}
 	return by.seal(h, c.Signer, s.data, s.events)
 }
 

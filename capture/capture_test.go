@@ -91,7 +91,7 @@ func (f *fixture) pieces(seed uint64, from int, end error) iter.Seq2[snapshot.Lo
 func pos(at int) snapshot.Pos { return snapshot.Pos{Line: 3, Offset: uint64(at)} }
 
 func (f *fixture) job(targets ...capture.Target) capture.Job {
-	return capture.Job{Source: "0123456789abcdef", System: "7331", Repository: f.repo, After: func() uint64 { return 1 }, Keys: f.host, Signer: f.signer,
+	return capture.Job{Source: "0123456789abcdef", System: "7331", Repository: f.repo, After: func() (uint64, error) { return 1, nil }, Keys: f.host, Signer: f.signer,
 		Targets: targets, SpoolDir: f.t.TempDir(), Durable: func(snapshot.Pos) {}, Failed: func(string, error) {}}
 }
 
@@ -211,7 +211,7 @@ func TestRunWithoutTargets(t *testing.T) {
 				<-down
 			}
 			yielded.Store(int32(i + 1))
-			if !yield(snapshot.LogPiece{From: pos(i * segmentSize), To: pos((i + 1) * segmentSize), Data: f.log[i*segmentSize:][:segmentSize], Segment: true, Until: time.UnixMicro(int64((i+1)*segmentSize)).UTC()}, nil) {
+			if !yield(snapshot.LogPiece{From: pos(i * segmentSize), To: pos((i + 1) * segmentSize), Data: f.log[i*segmentSize:][:segmentSize], Segment: true, Until: time.UnixMicro(int64((i + 1) * segmentSize)).UTC()}, nil) {
 				return
 			}
 		}

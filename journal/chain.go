@@ -245,6 +245,10 @@ func (c *Chain) complete(r *Record) error {
 		if r.Condemn == nil {
 			return errors.New("no details")
 		}
+	case Log:
+		if r.Log == nil {
+			return errors.New("no details")
+		}
 	case Sweep:
 		if r.Sweep == nil {
 			return errors.New("no details")

@@ -29,6 +29,7 @@ const (
 	Keys     Type = "keys"
 	Takeover Type = "takeover"
 	Clock    Type = "clock"
+	Log      Type = "log"
 )
 
 // Limits in bytes; what is larger is damage or an attack.
@@ -62,6 +63,7 @@ type Record struct {
 	Keys     *KeysBody     `json:"keys,omitempty"`
 	Takeover *TakeoverBody `json:"takeover,omitempty"`
 	Clock    *ClockBody    `json:"clock,omitempty"`
+	Log      *LogBody      `json:"log,omitempty"`
 }
 
 // InitBody founds a repository.
@@ -118,6 +120,14 @@ type TakeoverBody struct {
 // ClockBody accepts that the clock goes back.
 type ClockBody struct {
 	Was time.Time `json:"was"`
+}
+
+// LogBody says that a stretch of a source's log was captured, or why it was not.
+type LogBody struct {
+	Source string `json:"source"` // opaque
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Gap    string `json:"gap,omitempty"`
 }
 
 // Entry is a verified record with the bytes that were signed.

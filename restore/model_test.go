@@ -199,7 +199,11 @@ func (m *model) create() {
 		f.kind, f.page = snapshot.Stream, 0
 	}
 	if m.rand.IntN(8) == 0 {
-		name, f = fmt.Sprintf("hollow/%d", m.name), file{kind: snapshot.Dir, mode: f.mode | 0o700, time: f.time}
+		names := []string{"hollow/%d", "dir", "dir/sub", "dir.d"}
+		if name = names[m.rand.IntN(len(names))]; strings.Contains(name, "%") {
+			name = fmt.Sprintf(name, m.name)
+		}
+		f = file{kind: snapshot.Dir, mode: f.mode | 0o700, time: f.time}
 	}
 	m.files[name] = f
 }

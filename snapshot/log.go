@@ -2,20 +2,33 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 )
 
-// LogSource is a Source whose engine keeps a log that can be captured between snapshots. The contract stands before the
-// first engine that fulfils it, because positions and log objects are part of the repository format.
+// LogSource is a Source whose engine keeps a log that can be captured between snapshots.
 type LogSource interface {
 	Source
-	// Log yields consecutive pieces of the log, without gap or overlap within a line, beginning at from or earlier: at the
-	// nearest position where the engine can begin. It ends with ctx, or with an error. Where the engine no
-	// longer has the log at from the error says so: only a new snapshot can go on.
-	Log(ctx context.Context, from Pos) iter.Seq2[LogPiece, error]
-	// Durable tells the engine that everything before pos is stored for good: it may drop it. Calls go forward in a line.
-	Durable(ctx context.Context, pos Pos) error
+	// OpenLog opens the log at from, or as little before it as the engine can; where from is zero, where the server is now. Errors
+	// wrap ErrLogGone where the engine no longer has it: then only a new snapshot can go on.
+	OpenLog(ctx context.Context, from Pos) (Log, error)
+}
+
+// ErrLogGone is wrapped where an engine no longer has the log that was asked for.
+var ErrLogGone = errors.New("the server no longer has this log")
+
+// Log is an engine's log that is being read.
+type Log interface {
+	// System names the cluster in the engine's words: one word.
+	System() string
+	// Pieces yields consecutive pieces, without gap or overlap within a line; the first of a line begins a segment. It ends with
+	// ctx, or with an error.
+	Pieces(ctx context.Context) iter.Seq2[LogPiece, error]
+	// Durable tells the engine that everything before pos is stored for good: it may drop it. Calls go forward in a line, and
+	// may come while Pieces runs.
+	Durable(pos Pos)
+	Close() error
 }
 
 // LogPiece is a stretch of an engine's log, as the engine writes it, byte for byte.
@@ -35,6 +48,7 @@ const (
 	Commit EventKind = "commit"
 	Abort  EventKind = "abort"
 	Mark   EventKind = "mark" // a point that somebody named
+	Branch EventKind = "line" // this line left another one here; ID is what the engine keeps about it
 )
 
 // LogEvent is a record of the log to which a restore can go. Its record may begin in an earlier piece, and ends in this one.

@@ -246,7 +246,7 @@ func (t *Tree) Files(ctx context.Context) iter.Seq2[File, error] {
 			}
 			for _, f := range files {
 				last = f.Name
-				if above, err = nest(above, f.Name); err != nil {
+				if above, err = nest(above, f); err != nil {
 					yield(File{}, err)
 					return
 				}
@@ -258,9 +258,10 @@ func (t *Tree) Files(ctx context.Context) iter.Seq2[File, error] {
 	}
 }
 
-// nest refuses a name below another, which is a file and no directory. above are the names that name may begin with: those
-// that the name before it begins with, and that name.
-func nest(above []string, name string) ([]string, error) {
+// nest refuses a name below another, which is a file and no directory. above are the files whose names its name may begin with: those
+// that the name before it begins with, and that one.
+func nest(above []string, f File) ([]string, error) {
+	name := f.Name
 	for len(above) > 0 && !strings.HasPrefix(name, above[len(above)-1]) {
 		above = above[:len(above)-1]
 	}
@@ -268,6 +269,9 @@ func nest(above []string, name string) ([]string, error) {
 		if name[len(dir)] == '/' {
 			return nil, fmt.Errorf("read files: %q is below %q, which is a file: %w", name, dir, crypto.ErrDamaged)
 		}
+	}
+	if f.Kind == Dir {
+		return above, nil
 	}
 	return append(above, name), nil
 }

@@ -277,10 +277,23 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
 	case config.Postgres:
 		password, err := password(s.PasswordFile)
-		return postgres.New(s.DSN.Reveal(), password), s, err
+		src := postgres.New(s.DSN.Reveal(), password)
+		src.Slot = slotName(cfg.Repository, s.Name)
+		return src, s, err
 	case config.MySQL, config.Files:
 	}
 	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
+}
+
+// slotName is the name of a permanent slot: lower-case letters, digits and underscores, 63 bytes at most.
+func slotName(repository, source string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower("lifeboat_"+repository+"_"+source))
+	return name[:min(len(name), 63)]
 }
 
 // password reads the first line of a password file that nobody else can read.

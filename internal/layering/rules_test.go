@@ -26,7 +26,8 @@ var testOnly = []string{"target/targettest", "target/faulty", "internal/crm", "i
 var (
 	mayJournal    = []string{"crypto", "target"}
 	maySnapshot   = append([]string{"chunkstore", "journal"}, mayJournal...)
-	mayRestore    = append([]string{"snapshot"}, maySnapshot...)
+	mayCapture    = append([]string{"snapshot"}, maySnapshot...)
+	mayRestore    = append([]string{"capture"}, mayCapture...)
 	mayVerify     = append([]string{"restore"}, mayRestore...)
 	mayRepository = append([]string{"verify", "catalog", "policies", "config", "target/*"}, mayVerify...)
 )
@@ -47,6 +48,7 @@ var rules = []rule{
 	{pkg: "chunkstore", may: mayJournal},
 	{pkg: "journal", may: mayJournal},
 	{pkg: "snapshot", may: maySnapshot},
+	{pkg: "capture", may: mayCapture},
 	{pkg: "restore", may: mayRestore},
 	{pkg: "verify", may: mayVerify},
 	{pkg: "catalog", may: mayRestore},

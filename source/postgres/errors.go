@@ -38,6 +38,7 @@ const (
 	undefinedFile     = "58P01"
 	slotInUse         = "55006"
 	unknownParameter  = "42704"
+	duplicateObject   = "42710"
 	protocolViolation = "08P01"
 )
 

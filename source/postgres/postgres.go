@@ -20,13 +20,16 @@ import (
 
 // Source is one cluster.
 type Source struct {
+	// Slot is the name of the permanent slot through which the log is captured.
+	Slot string
+
 	dsn, password string
 }
 
 var _ snapshot.Source = (*Source)(nil)
 
 // New prepares a source. The password is used instead of the DSN's where it is not empty. Nothing is opened yet.
-func New(dsn, password string) *Source { return &Source{dsn, password} }
+func New(dsn, password string) *Source { return &Source{dsn: dsn, password: password} }
 
 // Open begins a base backup: a checkpoint, then the files as they are, which the log makes consistent. Errors are *Error.
 func (s *Source) Open(ctx context.Context, since snapshot.Pos) (snapshot.View, error) {

@@ -1,0 +1,260 @@
+package repository
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lifeboat/capture"
+	"lifeboat/crypto"
+	"lifeboat/journal"
+	"lifeboat/snapshot"
+	"lifeboat/target"
+)
+
+// Stream is a log to capture.
+type Stream struct {
+	Name   string // of the source
+	Source snapshot.LogSource
+	// Every is the least time between two objects on a copy.
+	Every time.Duration
+	// Opened is told where capture begins, Failed what is wrong with a copy and, with nil, that it goes on, and Gap which log
+	// is lost for good: a new snapshot must follow.
+	Opened func(at snapshot.Pos)
+	Failed func(target string, err error)
+	Gap    func(from, to snapshot.Pos)
+}
+
+// recordEvery is how often the journal is told which segments stand.
+const recordEvery = 15 * time.Minute
+
+// CaptureLog stores the log of a source as it comes, until ctx or the log ends. It holds the lock of the state directory only
+// for moments, so that backups go on beside it; there is one capture per source.
+func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
+	h := &Host{Config: c}
+	if err := h.load(); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return notInitialised(c.StateDir)
+		}
+		return err
+	}
+	opaque := h.keys.IDs.NewHasher().Source(s.Name)
+	lock, err := lockStream(c.StateDir, s.Name, opaque)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	signer, err := crypto.NewSigner(h.secrets.Repository, crypto.Writer, h.secrets.SigningSeed)
+	if err != nil {
+		return err
+	}
+	last, err := h.captured(ctx, opaque)
+	if err != nil {
+		return err
+	}
+	log, err := s.open(ctx, c, last, opaque)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if last != nil && last.System != log.System() {
+		return fmt.Errorf("capture the log of %s: %w: the log so far is of cluster %s, and cluster %s answers", s.Name, ErrOtherCluster, last.System, log.System())
+	}
+	job := capture.Job{Source: opaque, System: log.System(), Repository: h.secrets.Repository, Keys: h.keys, Signer: signer,
+		SpoolDir: filepath.Join(c.StateDir, "spool", opaque), Durable: log.Durable, Failed: s.Failed,
+		After: h.head}
+	for _, copied := range c.Copies {
+		if copied.Err != nil {
+			s.Failed(copied.Name, copied.Err)
+			continue
+		}
+		job.Targets = append(job.Targets, capture.Target{Name: copied.Name, Target: copied.Target, Every: s.Every})
+	}
+	if len(job.Targets) == 0 {
+		return fmt.Errorf("capture the log of %s: no target can be reached", s.Name)
+	}
+	stop := h.recording(ctx, opaque)
+	err = capture.Run(ctx, job, log.Pieces(ctx))
+	return errors.Join(err, stop())
+}
+
+// ErrOtherCluster is wrapped where a source answers as another cluster than the one that was backed up.
+var ErrOtherCluster = errors.New("this is another cluster")
+
+func lockStream(dir, name, opaque string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "stream-"+opaque+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the stream: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("capture the log of %s: %w: it is being captured already", name, ErrLocked), f.Close())
+	}
+	return f, nil
+}
+
+// open opens the log where capture stopped. What the server no longer has is a gap, which is recorded.
+func (s *Stream) open(ctx context.Context, c Config, last *capture.Header, opaque string) (snapshot.Log, error) {
+	var from snapshot.Pos
+	if last != nil {
+		from = last.To
+	}
+	log, err := s.Source.OpenLog(ctx, from)
+	if errors.Is(err, snapshot.ErrLogGone) {
+		if log, err = s.Source.OpenLog(ctx, snapshot.Pos{}); err == nil {
+			s.Gap(from, snapshot.Pos{})
+			err = recordLog(ctx, c, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}})
+		}
+	}
+	if err == nil {
+		s.Opened(from)
+	}
+	return log, err
+}
+
+// head is the number of the newest record that this host knows.
+func (h *Host) head() (uint64, error) {
+	head, err := journal.ReadHead(h.StateDir)
+	return head.Seq, err
+}
+
+// captured returns what the object says that reaches furthest, of those that stand on any copy and are genuine.
+func (h *Host) captured(ctx context.Context, opaque string) (*capture.Header, error) {
+	var best *capture.Header
+	var errs []error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		header, err := furthest(ctx, c.Target, opaque)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
+		} else if header != nil && (best == nil || further(header.Name, best.Name) > 0) {
+			best = header
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	if len(errs) == len(h.Copies) {
+		return nil, errors.Join(errs...)
+	}
+	return best, nil
+}
+
+func further(a, b capture.Name) int {
+	return cmp.Or(cmp.Compare(a.To.Line, b.To.Line), cmp.Compare(a.To.Offset, b.To.Offset))
+}
+
+func furthest(ctx context.Context, t target.Target, opaque string) (*capture.Header, error) {
+	r, err := Open(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := capture.List(ctx, t, opaque)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(objects, func(a, b capture.Object) int { return further(b.Name, a.Name) })
+	reader, err := capture.NewReader(t, r.Chain)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		header, _, err := reader.Header(ctx, o)
+		if err == nil {
+			return header, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
+}
+
+// recording tells the journal now and then which segments stand; stop does so once more.
+func (h *Host) recording(ctx context.Context, opaque string) (stop func() error) {
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(recordEvery):
+				_ = recordLog(ctx, h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque}}) // again next time, and reported at the end
+			}
+		}
+	})
+	return func() error {
+		close(done)
+		wait.Wait()
+		err := recordLog(context.WithoutCancel(ctx), h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque}})
+		if errors.Is(err, ErrLocked) {
+			return nil // a backup is running: the next capture records it
+		}
+		return err
+	}
+}
+
+// recordLog commits r with the segments of its source that stand on the first copy and in no record yet; without any, and
+// without a gap, there is nothing to say.
+func recordLog(ctx context.Context, c Config, r journal.Record) (err error) {
+	c.Copies = slices.Clone(c.Copies)
+	for i, copied := range c.Copies {
+		c.Copies[i] = &Copy{Name: copied.Name, Target: copied.Target, Err: copied.Err}
+	}
+	h, err := OpenHost(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	first, err := h.primary()
+	if err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	for _, e := range h.Chain().Entries() {
+		if e.Log != nil {
+			for _, o := range e.Objects {
+				named[o.Name] = true
+			}
+		}
+	}
+	objects, err := capture.List(ctx, first.Target, r.Log.Source)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(objects, func(a, b capture.Object) int { return further(a.Name, b.Name) })
+	reader, err := capture.NewReader(first.Target, h.Chain())
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if o.Kind != capture.Segment || named[o.String()] {
+			continue
+		}
+		if _, _, err := reader.Header(ctx, o); err != nil {
+			continue // not ours, or damaged: no reader takes it either
+		}
+		if len(r.Objects) == 0 && r.Log.From == "" {
+			r.Log.From = o.From.String()
+		}
+		r.Log.To = o.To.String()
+		r.Objects = append(r.Objects, target.Object{Name: o.String(), Size: o.Size})
+	}
+	if len(r.Objects) == 0 && r.Log.Gap == "" {
+		return nil
+	}
+	if _, err := h.commit(ctx, first, r); err != nil {
+		return err
+	}
+	return h.Replicate(ctx)
+}

@@ -1,0 +1,340 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"lifeboat/snapshot"
+)
+
+// silence is how long a server may say nothing: it is asked for a sign of life well before.
+const silence = 2 * time.Minute
+
+// maxStretch bounds what is handed on as one segment; servers with larger segments are read in parts.
+const maxStretch = 16 << 20
+
+// stream is the log of a cluster, read through a permanent slot.
+type stream struct {
+	*Source
+	cfg     *pgconn.Config
+	session *session
+	at      snapshot.Pos // of the next byte
+	stretch uint64       // bytes of a segment, or of a part of one
+	branch  string       // history of the line, where it was just entered
+
+	mu      sync.Mutex // of what is sent
+	durable snapshot.Pos
+}
+
+var _ snapshot.LogSource = (*Source)(nil)
+
+// OpenLog implements snapshot.LogSource. The slot is made where it is missing.
+func (s *Source) OpenLog(ctx context.Context, from snapshot.Pos) (snapshot.Log, error) {
+	cfg, err := parse(s.dsn, s.password)
+	if err != nil {
+		return nil, &Error{Op: "capture the log of", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
+	}
+	t := &stream{Source: s, at: from}
+	if err := t.open(ctx, cfg); err != nil {
+		return nil, errors.Join(describe("capture the log of", cfg, err), t.Close())
+	}
+	return t, nil
+}
+
+func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
+	if t.session, t.cfg, err = dialAny(ctx, cfg); err != nil {
+		return err
+	}
+	t.stretch = uint64(min(t.session.segmentSize, maxStretch))
+	switch {
+	case t.at.IsZero():
+		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
+	case t.at.Line > uint64(t.session.timeline), t.at.Line == uint64(t.session.timeline) && t.at.Offset > uint64(t.session.position):
+		return fmt.Errorf("%w: the log was captured up to %s on timeline %d, and the server is at %s on timeline %d: it is older than its backup, or another one",
+			ErrOther, lsn(t.at.Offset), t.at.Line, t.session.position, t.session.timeline)
+	}
+	t.at.Offset -= t.at.Offset % t.stretch
+	return t.slotted()
+}
+
+// slotted makes the slot where it is missing.
+func (t *stream) slotted() error {
+	_, err := t.session.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q PHYSICAL RESERVE_WAL", t.Slot))
+	var e *pgconn.PgError
+	if errors.As(err, &e) && e.Code == duplicateObject {
+		return nil
+	}
+	return err
+}
+
+// System implements snapshot.Log.
+func (t *stream) System() string { return strconv.FormatUint(t.session.system, 10) }
+
+// Close implements snapshot.Log.
+func (t *stream) Close() error {
+	if t.session != nil {
+		t.session.close()
+	}
+	return nil
+}
+
+// Pieces implements snapshot.Log.
+func (t *stream) Pieces(ctx context.Context) iter.Seq2[snapshot.LogPiece, error] {
+	return func(yield func(snapshot.LogPiece, error) bool) {
+		quit := make(chan struct{})
+		defer close(quit)
+		go t.alive(quit)
+		for {
+			err := t.line(func(p snapshot.LogPiece) error {
+				if !yield(p, nil) {
+					return errStopped
+				}
+				return nil
+			})
+			if err == nil {
+				continue // on the next line
+			}
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			if !errors.Is(err, errStopped) {
+				yield(snapshot.LogPiece{}, describe("capture the log of", t.cfg, err))
+			}
+			return
+		}
+	}
+}
+
+// alive asks the server for a sign of life now and then: without one nobody would notice that it is gone.
+func (t *stream) alive(quit <-chan struct{}) {
+	tick := time.NewTicker(silence / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			t.send(true)
+		case <-quit:
+			return
+		}
+	}
+}
+
+// Durable implements snapshot.Log.
+func (t *stream) Durable(pos snapshot.Pos) {
+	t.mu.Lock()
+	t.durable = pos
+	t.mu.Unlock()
+	t.send(false)
+}
+
+// send reports to the server how far the log is durable. An error is left to the next read, which meets it too.
+func (t *stream) send(answer bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.durable.Line != uint64(t.session.timeline) {
+		return // a position of the line before would mean another one on this
+	}
+	b := append(make([]byte, 0, 34), 'r')
+	for range 2 { // written and flushed are the same here
+		b = binary.BigEndian.AppendUint64(b, t.durable.Offset)
+	}
+	b = binary.BigEndian.AppendUint64(b, 0) // applied: never
+	b = binary.BigEndian.AppendUint64(b, 0) // our time, for statistics of the server
+	if answer {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
+	t.session.Frontend().Send(&pgproto3.CopyData{Data: b})
+	_ = t.session.Frontend().Flush()
+}
+
+// line streams one timeline and, where the server has left it, moves to the next; nil then.
+func (t *stream) line(emit func(snapshot.LogPiece) error) error {
+	timeline := uint32(t.at.Line)
+	dec, err := newDecoder(lineage{version: t.session.version, system: t.session.system, timeline: timeline, segmentSize: t.session.segmentSize},
+		lsn(t.at.Offset-t.at.Offset%uint64(t.session.segmentSize)))
+	if err != nil {
+		return err
+	}
+	// The decoder begins with a whole segment, of which parts may stand already.
+	from := snapshot.Pos{Line: t.at.Line, Offset: t.at.Offset - t.at.Offset%uint64(t.session.segmentSize)}
+	t.mu.Lock()
+	t.session.timeline = timeline
+	if t.durable.Line != t.at.Line {
+		t.durable = t.at
+	}
+	t.mu.Unlock()
+	if err := t.session.send(fmt.Sprintf("START_REPLICATION SLOT %q PHYSICAL %s TIMELINE %d", t.Slot, lsn(from.Offset), timeline)); err != nil {
+		return err
+	}
+	m, err := t.session.receive()
+	if err != nil {
+		return gone(err)
+	}
+	if _, ok := m.(*pgproto3.CopyBothResponse); !ok {
+		return fmt.Errorf("stream the log: %T instead of the log: %w", m, errProtocol)
+	}
+	r := &lineReader{stream: t, decoder: dec, at: from, emit: emit}
+	if t.branch != "" {
+		r.events = []snapshot.LogEvent{{Kind: snapshot.Branch, Start: t.at.Offset, End: t.at.Offset + 1, Time: time.Unix(0, 0), ID: t.branch}}
+		t.branch = ""
+	}
+	for {
+		_ = t.session.Conn().SetReadDeadline(time.Now().Add(silence)) //nolint:forbidigo // a deadline of the connection
+		m, err := t.session.receive()
+		if err != nil {
+			return gone(err)
+		}
+		switch m := m.(type) {
+		case *pgproto3.CopyData:
+			if err := r.message(m.Data); err != nil {
+				return err
+			}
+		case *pgproto3.CopyDone:
+			return t.next()
+		default:
+			return fmt.Errorf("stream the log: %T in the middle: %w", m, errProtocol)
+		}
+	}
+}
+
+// gone tells that the server dropped what was asked for.
+func gone(err error) error {
+	var e *pgconn.PgError
+	if errors.As(err, &e) && (e.Code == undefinedFile || e.Code == notInState) {
+		return fmt.Errorf("%w: %w", snapshot.ErrLogGone, err)
+	}
+	return err
+}
+
+// next learns which timeline follows the one that ended, and where.
+func (t *stream) next() error {
+	t.session.Frontend().Send(&pgproto3.CopyDone{})
+	if err := t.session.Frontend().Flush(); err != nil {
+		return err
+	}
+	b := &baseBackup{session: t.session}
+	rows, err := b.result()
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || len(rows[0]) < 2 {
+		return fmt.Errorf("stream the log: the timeline ended without a next one: %w", errProtocol)
+	}
+	timeline, err1 := strconv.ParseUint(rows[0][0], 10, 32)
+	start, err2 := parseLSN(rows[0][1])
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("stream the log: next timeline: %w: %w", errProtocol, err)
+	}
+	for {
+		m, err := t.session.receive()
+		if err != nil {
+			return err
+		}
+		if _, ok := m.(*pgproto3.ReadyForQuery); ok {
+			break
+		}
+	}
+	row, err := t.session.row(fmt.Sprintf("TIMELINE_HISTORY %d", timeline), 2)
+	if err != nil {
+		return err
+	}
+	t.branch = row[1]
+	t.at = snapshot.Pos{Line: timeline, Offset: uint64(start) - uint64(start)%t.stretch}
+	return nil
+}
+
+// lineReader turns the messages of one timeline into pieces.
+type lineReader struct {
+	*stream
+	decoder *decoder
+	at      snapshot.Pos // of the next byte from the server
+	events  []snapshot.LogEvent
+	emit    func(snapshot.LogPiece) error
+}
+
+func (r *lineReader) message(b []byte) error {
+	switch {
+	case len(b) >= 25 && b[0] == 'w':
+		if from := binary.BigEndian.Uint64(b[1:]); from != r.at.Offset {
+			return fmt.Errorf("stream the log: %s came where %s was due: %w", lsn(from), lsn(r.at.Offset), errProtocol)
+		}
+		end, sent := binary.BigEndian.Uint64(b[9:]), moment(b[17:])
+		return r.log(b[25:], end, sent)
+	case len(b) >= 18 && b[0] == 'k':
+		if b[17] != 0 {
+			r.send(false)
+		}
+		if end := binary.BigEndian.Uint64(b[1:]); end <= r.at.Offset {
+			return r.piece(nil, false, moment(b[9:]))
+		}
+		return nil
+	}
+	return fmt.Errorf("stream the log: a message of %d bytes: %w", len(b), errProtocol)
+}
+
+// moment is a server's time: microseconds since 2000.
+func moment(b []byte) time.Time {
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(b)) + 946684800e6).UTC()
+}
+
+// log hands on what came, cut where a segment ends.
+func (r *lineReader) log(b []byte, end uint64, sent time.Time) error {
+	for len(b) > 0 {
+		n := min(uint64(len(b)), r.stretch-r.at.Offset%r.stretch)
+		part := b[:n]
+		b = b[n:]
+		err := r.decoder.write(part, func(e event) error {
+			r.events = append(r.events, logEvent(e))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if r.at.Offset+n == end {
+			err = r.piece(part, true, sent)
+		} else {
+			err = r.piece(part, true, time.Time{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// piece emits a stretch; what stands already, before the stream's position, only feeds the decoder.
+func (r *lineReader) piece(b []byte, log bool, until time.Time) error {
+	p := snapshot.LogPiece{From: r.at, To: snapshot.Pos{Line: r.at.Line, Offset: r.at.Offset + uint64(len(b))}, Data: b, Events: r.events, Until: until}
+	p.Segment = log && p.To.Offset%r.stretch == 0
+	r.at, r.events = p.To, nil
+	if p.To.Offset <= r.stream.at.Offset && log {
+		r.events = slices.DeleteFunc(p.Events, func(e snapshot.LogEvent) bool { return e.Kind != snapshot.Branch })
+		return nil
+	}
+	return r.emit(p)
+}
+
+// logEvent is an event as a planner knows it.
+func logEvent(e event) snapshot.LogEvent {
+	out := snapshot.LogEvent{Kind: snapshot.Mark, Start: uint64(e.start), End: uint64(e.end), Time: e.time, ID: e.name}
+	switch e.kind {
+	case eventCommit:
+		out.Kind, out.ID = snapshot.Commit, strconv.FormatUint(uint64(e.xid), 10)
+	case eventAbort:
+		out.Kind, out.ID = snapshot.Abort, strconv.FormatUint(uint64(e.xid), 10)
+	case eventRestorePoint:
+	}
+	return out
+}
