@@ -280,7 +280,7 @@ func TestBundle(t *testing.T) {
 	}
 	w := writer(t, c.state, chain)
 	for chain.Len() < 257 {
-		if _, err := w.Commit(t.Context(), c.target, journal.Record{Type: "log"}); err != nil {
+		if _, err := w.Commit(t.Context(), c.target, journal.Record{Type: "note"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -307,7 +307,7 @@ func TestIndexThatIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest, _ := chunkstore.Digest(o.Name)
-	if _, err := writer(t, c.state, job.Chain).Commit(t.Context(), c.target, journal.Record{Type: "log", Objects: []target.Object{o}, Indexes: []string{digest}}); err != nil {
+	if _, err := writer(t, c.state, job.Chain).Commit(t.Context(), c.target, journal.Record{Type: "note", Objects: []target.Object{o}, Indexes: []string{digest}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []key{nobody, host, master} {
