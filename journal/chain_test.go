@@ -256,7 +256,7 @@ func TestChainContent(t *testing.T) {
 	if err := c.Append(h.raw(c, body, func(r *Record) { r.Time = c.Time() })); err != nil {
 		t.Errorf("the same time as before: %v", err)
 	}
-	if err := c.Append(h.raw(c, Record{Type: "log"}, nil)); err != nil {
+	if err := c.Append(h.raw(c, Record{Type: "note"}, nil)); err != nil {
 		t.Errorf("a type of a later version: %v", err)
 	}
 }
