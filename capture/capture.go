@@ -286,7 +286,7 @@ func (p *pipe) run(ctx context.Context) error {
 		}
 		if err != nil || p.bad {
 			p.bad = err != nil
-			p.Failed(p.Target.Name, err)
+			p.Failed(p.Name, err)
 		}
 		switch {
 		case ended && err == nil:

@@ -15,9 +15,11 @@ import (
 
 	"filippo.io/age"
 
+	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
+	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/target"
 )
@@ -66,6 +68,7 @@ type Reader struct {
 	IndexLost error
 	hasher    *crypto.Hasher
 	names     map[string]Source
+	opens     []age.Identity
 }
 
 // Source is what a snapshot's tree says of where it came from.
@@ -141,6 +144,7 @@ func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identit
 	if err != nil {
 		return err
 	}
+	r.opens = id
 	r.IDs, r.hasher, r.Frames = ids, ids.NewHasher(), chunkstore.NewReader(r.Target, index, id...)
 	return nil
 }
@@ -237,6 +241,15 @@ func (r *Reader) TreeOf(ctx context.Context, s *journal.SnapshotBody) (*snapshot
 		return nil, fmt.Errorf("its tree is of source %q, its record is not: %w", t.Root.Source, crypto.ErrDamaged)
 	}
 	return t, nil
+}
+
+// Log is the captured log of a source on this copy.
+func (r *Reader) Log(ctx context.Context, source string) (l restore.Log, err error) {
+	if l.Objects, err = capture.List(ctx, r.Target, r.hasher.Source(source)); err != nil {
+		return l, err
+	}
+	l.Reader, err = capture.NewReader(r.Target, r.Chain, r.opens...)
+	return l, err
 }
 
 // Snapshot is one snapshot that this copy holds.

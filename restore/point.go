@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lifeboat/snapshot"
 )
 
 // ErrRefused is wrapped where a restore cannot do what was asked, and nothing was touched.
@@ -21,7 +23,15 @@ type Point struct {
 	Latest bool
 	Time   time.Time // at or before
 	Seq    uint64    // of a snapshot
+
+	// In the log. At most one is set.
+	Position    *uint64 // everything before it
+	Transaction string  // up to it
+	Mark        string  // a point that somebody named
 }
+
+// inLog reports whether only a log can reach p.
+func (p Point) inLog() bool { return p.Position != nil || p.Transaction != "" || p.Mark != "" }
 
 var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999 Z07:00", "2006-01-02T15:04Z07:00", "2006-01-02 15:04Z07:00"}
 
@@ -44,8 +54,26 @@ func ParsePoint(s string) (Point, error) {
 			return Point{}, fmt.Errorf("point %q has no time zone: write %sZ for UTC, or add an offset like +08:00", s, s)
 		}
 	}
-	if kind, _, ok := strings.Cut(s, ":"); ok && strings.Contains(" lsn xid name gtid binlog ", " "+kind+" ") {
-		return Point{}, fmt.Errorf("point %q: this source has no log, only snapshots: use latest, a time or snapshot:ID", s)
+	switch kind, value, _ := strings.Cut(s, ":"); kind {
+	case "lsn":
+		hi, lo, ok := strings.Cut(value, "/")
+		h, err1 := strconv.ParseUint(hi, 16, 32)
+		l, err2 := strconv.ParseUint(lo, 16, 32)
+		if !ok || err1 != nil || err2 != nil {
+			return Point{}, fmt.Errorf("point %q: expected a position such as lsn:0/16B3748", s)
+		}
+		at := h<<32 | l
+		return Point{Position: &at}, nil
+	case "xid":
+		if n, err := strconv.ParseUint(value, 10, 32); err != nil || n == 0 {
+			return Point{}, fmt.Errorf("point %q: expected the number of a transaction such as xid:1234", s)
+		}
+		return Point{Transaction: value}, nil
+	case "name":
+		if value == "" {
+			return Point{}, fmt.Errorf("point %q: expected the name of a restore point such as name:before-upgrade", s)
+		}
+		return Point{Mark: value}, nil
 	}
 	return Point{}, fmt.Errorf("point %q: expected latest, snapshot:ID, or a time such as 2026-11-20T14:03:22Z or \"2026-11-20 14:03:22+08:00\"", s)
 }
@@ -65,8 +93,9 @@ func ParseID(s string) (uint64, error) {
 
 // Candidate is a snapshot that could be restored.
 type Candidate struct {
-	Seq   uint64
-	Taken time.Time
+	Seq      uint64
+	Taken    time.Time
+	From, To snapshot.Pos // the log that the snapshot needs to be consistent, and holds
 }
 
 // Choose picks the snapshot for p among those of one source, oldest first. Errors wrap ErrRefused and say what can be
@@ -76,6 +105,9 @@ func Choose(all []Candidate, p Point) (Candidate, error) {
 		return Candidate{}, fmt.Errorf("%w: this source has no snapshots here", ErrRefused)
 	}
 	first, last := all[0], all[len(all)-1]
+	if p.inLog() {
+		return Candidate{}, fmt.Errorf("%w: no log of this source was captured, only snapshots: use latest, a time or snapshot:ID", ErrRefused)
+	}
 	if p.Latest {
 		return last, nil
 	}

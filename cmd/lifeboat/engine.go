@@ -23,6 +23,7 @@ import (
 type engineOptions struct {
 	tablespaces []string
 	owner, bin  string
+	action      string
 	port        int
 }
 
@@ -30,6 +31,7 @@ func (o *engineOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.tablespaces, "tablespace", nil, "`NAME=DIR` puts a tablespace there; NAME is its OID or its original directory (default: beside DIR)")
 	f.StringVar(&o.owner, "owner", "", "`USER` whom the restored files belong to (default: who restores; postgres for root)")
 	f.StringVar(&o.bin, "engine-bin", "", "`DIR` with the programs of the database server")
+	f.StringVar(&o.action, "action", "promote", "what the server does at the point: promote, or `pause` read-only")
 	f.IntVar(&o.port, "port", 0, "`N` is the port of the restored server (default 5432)")
 }
 
@@ -46,11 +48,22 @@ type engine struct {
 	start func(context.Context) error
 }
 
-// engine prepares what the snapshot's engine needs in to; start says that it will be started.
-func (a *app) engine(ctx context.Context, tree *snapshot.Tree, to string, start bool, o engineOptions) (*engine, error) {
+// goal is what a restore is to bring back, and where.
+type goal struct {
+	tree   *snapshot.Tree
+	to     string
+	start  bool // it will be started
+	replay *restore.Replay
+	log    restore.Log
+	engineOptions
+}
+
+// engine prepares what the snapshot's engine needs for a goal.
+func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
+	tree, to, start := g.tree, g.to, g.start
 	switch config.Engine(tree.Root.Engine) {
 	case config.Postgres:
-		return a.postgres(ctx, tree, to, start, o)
+		return a.postgres(ctx, g)
 	case config.SQLite:
 		return &engine{
 			sink:  func(size int64) (sink, error) { return restore.NewDirectory(to, size) },
@@ -79,12 +92,16 @@ func (a *app) verifySQLite(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (a *app) postgres(ctx context.Context, tree *snapshot.Tree, to string, start bool, o engineOptions) (*engine, error) {
-	m, err := postgres.ParseManifest(tree.Root.Manifest)
+func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
+	start, o := g.start, g.engineOptions
+	m, err := postgres.ParseManifest(g.tree.Root.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	l := postgres.Layout{Dir: to, Tablespaces: map[string]string{}, Port: o.port}
+	l := postgres.Layout{Dir: g.to, Tablespaces: map[string]string{}, Port: o.port, Pause: o.action == "pause"}
+	if o.action != "promote" && o.action != "pause" {
+		return nil, usagef("--action %q: expected promote or pause", o.action)
+	}
 	for _, t := range o.tablespaces {
 		name, dir, ok := strings.Cut(t, "=")
 		if !ok || name == "" || dir == "" {
@@ -102,9 +119,9 @@ func (a *app) postgres(ctx context.Context, tree *snapshot.Tree, to string, star
 		}
 	}
 	return &engine{
-		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size) },
+		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size, g.replay, g.log.Reader) },
 		start: func(ctx context.Context) error {
-			how, err := postgres.Boot(ctx, bin, l, m)
+			how, err := postgres.Boot(ctx, bin, l, m, g.replay)
 			if err != nil {
 				return verdictError{err}
 			}

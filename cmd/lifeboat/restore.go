@@ -10,8 +10,10 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/crypto"
 	"lifeboat/repository"
 	"lifeboat/restore"
+	"lifeboat/snapshot"
 )
 
 // restoreRow is the result of a restore in JSON.
@@ -26,7 +28,7 @@ type restoreRow struct {
 func (a *app) restore() *cobra.Command {
 	var x access
 	var to, at string
-	var dry, start bool
+	var dry, start, before bool
 	var o engineOptions
 	c := &cobra.Command{
 		Use:   "restore SOURCE --to DIR",
@@ -53,7 +55,7 @@ func (a *app) restore() *cobra.Command {
 			if r.IndexLost != nil {
 				a.note("lifeboat: warning: %s: %v: the index was made anew from the packs; run `lifeboat check`", name, r.IndexLost)
 			}
-			s, err := a.choose(c.Context(), r, args[0], point)
+			s, replay, log, err := a.choose(c.Context(), r, args[0], point, before)
 			if err != nil {
 				return err
 			}
@@ -66,7 +68,7 @@ func (a *app) restore() *cobra.Command {
 				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames, r.Target)
 				return errors.Join(err, a.planned(row))
 			}
-			engine, err := a.engine(c.Context(), tree, to, start, o)
+			engine, err := a.engine(c.Context(), goal{tree, to, start, replay, log, o})
 			if err != nil {
 				return err
 			}
@@ -85,37 +87,62 @@ func (a *app) restore() *cobra.Command {
 	x.flags(c)
 	f := c.Flags()
 	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
-	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, or snapshot:ID")
+	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
+	f.BoolVar(&before, "before", false, "leave out the transaction that the point names")
 	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVar(&start, "start", false, "start the restored database with its engine, or have it checked by it")
 	o.flags(f)
 	return a.jsonFlag(c)
 }
 
-// choose picks the snapshot for a point and says how far it is from what was asked.
-func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (repository.Snapshot, error) {
+// choose plans the way to a point and says how far it is from what was asked.
+func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point, before bool) (s repository.Snapshot, replay *restore.Replay, log restore.Log, err error) {
 	list, err := a.snapshotsOf(ctx, r, source)
 	if err != nil {
-		return repository.Snapshot{}, err
+		return s, nil, log, err
 	}
 	var all []restore.Candidate
 	for _, s := range list {
-		all = append(all, restore.Candidate{Seq: s.Seq, Taken: s.Taken})
+		c := restore.Candidate{Seq: s.Seq, Taken: s.Taken}
+		var err1, err2 error
+		c.From, err1 = snapshot.ParsePos(s.From)
+		c.To, err2 = snapshot.ParsePos(s.To)
+		if err := errors.Join(err1, err2); err != nil {
+			return s, nil, log, fmt.Errorf("snapshot %s: %w: %w", restore.FormatID(s.Seq), crypto.ErrDamaged, err)
+		}
+		all = append(all, c)
 	}
-	chosen, err := restore.Choose(all, p)
-	if err != nil {
-		return repository.Snapshot{}, fmt.Errorf("restore %s: %w", source, err)
+	if log, err = r.Log(ctx, source); err != nil {
+		return s, nil, log, err
 	}
-	if !p.Time.IsZero() {
-		a.note("%s has no log, only snapshots: using %s, taken %s, %s before the time asked for", source, restore.FormatID(chosen.Seq),
-			chosen.Taken.UTC().Format(restore.Time), p.Time.Sub(chosen.Taken).Round(time.Millisecond))
+	if replay, err = restore.PlanReplay(ctx, all, log, p, before); err != nil {
+		return s, nil, log, fmt.Errorf("restore %s: %w", source, err)
 	}
+	a.way(source, replay, p)
 	for _, s := range list {
-		if s.Seq == chosen.Seq {
-			return s, nil
+		if s.Seq == replay.Snapshot.Seq {
+			return s, replay, log, nil
 		}
 	}
-	return repository.Snapshot{}, errors.New("the chosen snapshot is gone")
+	return s, nil, log, errors.New("the chosen snapshot is gone")
+}
+
+// way says what a restore will bring back, where it is not exactly what was asked for.
+func (a *app) way(source string, r *restore.Replay, p restore.Point) {
+	id := restore.FormatID(r.Snapshot.Seq)
+	if len(r.Log) == 0 {
+		if !p.Time.IsZero() {
+			a.note("%s has no log, only snapshots: using %s, taken %s, %s before the time asked for", source, id,
+				r.Snapshot.Taken.UTC().Format(restore.Time), p.Time.Sub(r.Snapshot.Taken).Round(time.Millisecond))
+		}
+		return
+	}
+	a.note("%s and the log behind it", id)
+	for what, e := range map[string]*snapshot.LogEvent{"the last transaction restored": r.Last, "the first one left out": r.Left} {
+		if e != nil {
+			a.note("%s: %s, of %s", what, e.ID, e.Time.UTC().Format(restore.Time))
+		}
+	}
 }
 
 func (a *app) bring(ctx context.Context, job restore.Job, e *engine, size int64) (plan restore.Plan, err error) {

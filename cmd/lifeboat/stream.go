@@ -86,7 +86,9 @@ func (a *app) capture(ctx context.Context, name string) error {
 		},
 		Gap: func(from, _ snapshot.Pos) {
 			a.note("warning: the server dropped the log behind %s before it was captured: that gap cannot be restored; taking a new full snapshot", from)
-			<-healed
+			if err := <-healed; err != nil {
+				a.note("warning: the snapshot for an earlier gap: %v", err)
+			}
 			go func() { healed <- a.fullSnapshot(ctx, name) }()
 		},
 	})

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"lifeboat/restore"
 )
 
 // ErrNoServer is wrapped where the machine has no PostgreSQL of the version that a cluster needs.
@@ -58,7 +60,7 @@ const startTimeout = 24 * time.Hour
 
 // Boot starts a restored cluster with the programs in bin, waits until the log is replayed, and makes sure that it reached
 // the end of its snapshot. It goes on running; the text says how to connect.
-func Boot(ctx context.Context, bin string, l Layout, m Manifest) (string, error) {
+func Boot(ctx context.Context, bin string, l Layout, m Manifest, r *restore.Replay) (string, error) {
 	dir, err := filepath.Abs(l.Dir)
 	if err != nil {
 		return "", err
@@ -77,14 +79,14 @@ func Boot(ctx context.Context, bin string, l Layout, m Manifest) (string, error)
 	if port == 0 {
 		port = 5432
 	}
-	if err := reached(ctx, dir, port, m); err != nil {
+	if err := reached(ctx, l, dir, port, m, r); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("it runs: connect with psql -h %s -p %d; stop it with %s -D %s stop", dir, port, filepath.Join(bin, "pg_ctl"), dir), nil
 }
 
 // reached asks a started cluster how far it came.
-func reached(ctx context.Context, dir string, port int, m Manifest) error {
+func reached(ctx context.Context, l Layout, dir string, port int, m Manifest, r *restore.Replay) error {
 	c, err := Connect(ctx, dir, port, m.User, "postgres")
 	if err != nil {
 		return fmt.Errorf("connect to the restored cluster: %w", err)
@@ -95,12 +97,15 @@ func reached(ctx context.Context, dir string, port int, m Manifest) error {
 		if err != nil {
 			return fmt.Errorf("ask the restored cluster: %w", err)
 		}
-		row := rows[0].Rows[0]
+		row := rows[0].Rows[0] // one row always
 		if string(row[1]) != m.System {
 			return fmt.Errorf("%w: the server in %s is of cluster %s, not %s", ErrOther, dir, row[1], m.System)
 		}
 		if string(row[0]) == "f" {
 			break
+		}
+		if l.Pause && r.Stop != nil {
+			return nil // it serves reads, and how far it came only shows when it is promoted
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -108,16 +113,22 @@ func reached(ctx context.Context, dir string, port int, m Manifest) error {
 			return ctx.Err()
 		}
 	}
-	end, err := parseLSN(m.End)
-	if err != nil {
-		return err
-	}
 	left, err := branch(dir, m.Timeline)
 	if err != nil {
 		return err
 	}
-	if left < end {
-		return fmt.Errorf("%w: it left timeline %d at %s, and its snapshot ends at %s: do not use it, and report this", ErrNotReached, m.Timeline, left, end)
+	least, err := parseLSN(m.End)
+	if err != nil {
+		return err
+	}
+	if r.Last != nil {
+		least = max(least, lsn(r.Last.End))
+	}
+	switch {
+	case left < least:
+		return fmt.Errorf("%w: it left timeline %d at %s, before %s: do not use it, and report this", ErrNotReached, m.Timeline, left, least)
+	case r.Stop != nil && !r.Through && left > lsn(*r.Stop):
+		return fmt.Errorf("%w: it left timeline %d at %s, behind %s where it should have stopped: do not use it, and report this", ErrNotReached, m.Timeline, left, lsn(*r.Stop))
 	}
 	return nil
 }

@@ -89,14 +89,6 @@ func (d *decoder) write(p []byte, emit func(event) error) error {
 	return d.err
 }
 
-// end is where the last complete record ends and the next begins, as recovery counts: what is before it can be cut off.
-// Behind a switch it is the end of the segment as soon as that was written.
-func (d *decoder) end() lsn { return d.last }
-
-// incomplete is the start of a record of which only the beginning was written. A record that began before the decoder's
-// first byte is taken to begin there.
-func (d *decoder) incomplete() (start lsn, ok bool) { return d.start, d.inside }
-
 // step consumes a part of p that belongs to one page and one thing.
 func (d *decoder) step(p []byte, emit func(event) error) (int, error) {
 	if d.zeros {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"lifeboat/capture"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 )
@@ -22,6 +23,7 @@ type Layout struct {
 	Tablespaces map[string]string // by OID or by their directory at the original; others go beside Dir
 	Owner       *restore.Owner    // nil: whoever restores
 	Port        int               // 0: 5432
+	Pause       bool              // stop at the point, read-only, instead of opening the cluster
 }
 
 // Sink puts a cluster back: a data directory that stands alone and knows nothing of the original's directories, archive,
@@ -34,6 +36,10 @@ type Sink struct {
 	where    map[string]string             // of them
 	made     map[*restore.Directory]int
 	files    []placed
+	segments map[string]placed // of the log, by name
+
+	replay *restore.Replay
+	log    *capture.Reader
 }
 
 type placed struct {
@@ -56,8 +62,13 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 
 // NewSink prepares the directories for size bytes; all of them must be absent or empty. Errors wrap restore.ErrRefused where
 // nothing was touched.
-func NewSink(l Layout, m Manifest, size int64) (_ *Sink, err error) {
-	s := &Sink{layout: l, manifest: m, spaces: map[string]*restore.Directory{}, where: map[string]string{}, made: map[*restore.Directory]int{}}
+//
+// The log of replay, read from log, is put into the data directory, with the settings that stop where it says.
+func NewSink(l Layout, m Manifest, size int64, replay *restore.Replay, log *capture.Reader) (_ *Sink, err error) {
+	for _, o := range replay.Log {
+		size += int64(o.To.Offset - o.From.Offset)
+	}
+	s := &Sink{layout: l, manifest: m, replay: replay, log: log, segments: map[string]placed{}, spaces: map[string]*restore.Directory{}, where: map[string]string{}, made: map[*restore.Directory]int{}}
 	if s.layout.Dir, err = filepath.Abs(l.Dir); err != nil {
 		return nil, err
 	}
@@ -152,9 +163,42 @@ func (s *Sink) Create(f snapshot.File) error {
 	if dir == s.main && slices.Contains(ours, f.Name) {
 		f.Name = original + f.Name
 	}
+	if dir == s.main && strings.HasPrefix(f.Name, "pg_wal/") {
+		s.segments[f.Name] = placed{dir, s.made[dir]}
+	}
 	s.files = append(s.files, placed{dir, s.made[dir]})
 	s.made[dir]++
 	return dir.Create(f)
+}
+
+// walWriter puts log at its place in the segments of the data directory.
+type walWriter struct {
+	*Sink
+	at snapshot.Pos
+}
+
+func (w *walWriter) Write(b []byte) (int, error) {
+	size := uint64(w.manifest.SegmentSize)
+	for done := 0; done < len(b); {
+		name := "pg_wal/" + segmentName(uint32(w.at.Line), lsn(w.at.Offset), int64(size))
+		p, ok := w.segments[name]
+		if !ok {
+			p = placed{w.main, w.made[w.main]}
+			w.made[w.main]++
+			w.segments[name] = p
+			if err := w.main.Create(snapshot.File{Name: name, Kind: snapshot.Stream, Size: int64(size), Mode: 0o600}); err != nil {
+				return done, err
+			}
+		}
+		in := w.at.Offset % size
+		n := min(uint64(len(b)-done), size-in)
+		if err := p.dir.WriteAt(p.n, b[done:done+int(n)], int64(in)); err != nil {
+			return done, err
+		}
+		done += int(n)
+		w.at.Offset += n
+	}
+	return len(b), nil
 }
 
 // WriteAt implements restore.Sink.
@@ -169,6 +213,11 @@ func (s *Sink) Finish(ctx context.Context) error {
 			return err
 		}
 		if err := s.main.Link(path.Join("pg_tblspc", oid), s.where[oid]); err != nil {
+			return err
+		}
+	}
+	for _, o := range s.replay.Log {
+		if err := s.log.Log(ctx, o, &walWriter{s, o.From}); err != nil {
 			return err
 		}
 	}
@@ -216,13 +265,20 @@ max_logical_replication_workers = 0
 	return b.String()
 }
 
-// recovery replays the log that stands in pg_wal, which ends where the snapshot does, and opens a timeline of its own. There
-// is no target: on a server that was idle no record follows that could reach one.
+// recovery replays the log that stands in pg_wal and opens a timeline of its own. There is a target only where the log goes on
+// behind the point: at the end of the log no record follows that could reach one.
 func (s *Sink) recovery() string {
-	return fmt.Sprintf(`# Written by lifeboat restore. All log that is needed stands in pg_wal.
-restore_command = '/bin/false'
-recovery_target_timeline = '%d'
-`, s.manifest.Timeline)
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by lifeboat restore. All log that is needed stands in pg_wal.\nrestore_command = '/bin/false'\nrecovery_target_timeline = '%d'\n", s.manifest.Timeline)
+	if r := s.replay; r.Stop != nil {
+		fmt.Fprintf(&b, "recovery_target_lsn = '%s'\nrecovery_target_inclusive = %t\n", lsn(*r.Stop), r.Through)
+		action := "promote"
+		if s.layout.Pause {
+			action = "pause"
+		}
+		fmt.Fprintf(&b, "recovery_target_action = '%s'\n", action)
+	}
+	return b.String()
 }
 
 // Close removes what is not finished.

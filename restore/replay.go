@@ -1,0 +1,229 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lifeboat/capture"
+	"lifeboat/snapshot"
+)
+
+// Replay is the way to a point: a snapshot, and the log to replay on top of it.
+type Replay struct {
+	Snapshot Candidate
+	Log      []capture.Object // in order, without a gap from the snapshot's end on; none: the snapshot is the point
+	End      snapshot.Pos     // how far Log reaches
+	// Stop is the record at whose start, or with Through behind which, the replay ends; nil: with the log.
+	Stop    *uint64
+	Through bool
+	// Last is the last commit that will be there, Left the first that will not; nil where the plan did not come across one.
+	Last, Left *snapshot.LogEvent
+	Until      time.Time // by the server's clock: what was committed before it is there
+}
+
+// Log is the captured log of one source on one copy.
+type Log struct {
+	Objects []capture.Object
+	Reader  *capture.Reader
+}
+
+// PlanReplay chooses the snapshot and the log for p. Without a log that goes on from any snapshot it is Choose. before leaves out the
+// transaction that p names. Errors wrap ErrRefused and say what can be reached.
+func PlanReplay(ctx context.Context, all []Candidate, log Log, p Point, before bool) (*Replay, error) {
+	w := &way{ctx: ctx, log: log, point: p, before: before}
+	if p.Seq != 0 || len(log.Objects) == 0 || len(all) == 0 {
+		c, err := Choose(all, p)
+		return &Replay{Snapshot: c, End: c.To, Until: c.Taken}, err
+	}
+	// From the newest back: the nearest snapshot from which the point can be reached.
+	var nearest error
+	for i := len(all) - 1; i >= 0; i-- {
+		r, err := w.from(all[i])
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			return r, nil
+		}
+		if nearest == nil {
+			nearest = w.why
+		}
+	}
+	if nearest == nil {
+		nearest = fmt.Errorf("it is before the first snapshot, %s of %s", FormatID(all[0].Seq), all[0].Taken.UTC().Format(Time))
+	}
+	return nil, fmt.Errorf("%w: %w: `lifeboat window` shows what can be reached", ErrRefused, nearest)
+}
+
+// way looks for a point.
+type way struct {
+	ctx    context.Context
+	log    Log
+	point  Point
+	before bool
+	why    error // the snapshot at hand is before the point and does not lead there
+}
+
+// from looks for the point behind a snapshot; nil where it is not there, with why where the snapshot is before it.
+func (w *way) from(c Candidate) (*Replay, error) {
+	w.why = nil
+	r := &Replay{Snapshot: c, Log: capture.Cover(w.log.Objects, c.To), End: c.To, Until: c.Taken}
+	if n := len(r.Log); n > 0 {
+		r.End = r.Log[n-1].To
+		h, _, err := w.log.Reader.Header(w.ctx, r.Log[n-1])
+		if err != nil {
+			return nil, err
+		}
+		r.Until = h.Until
+	}
+	switch p := w.point; {
+	case p.Latest:
+		return r, w.last(r)
+	case !p.Time.IsZero():
+		return w.time(r)
+	case p.Position != nil:
+		return w.position(r)
+	}
+	return w.event(r)
+}
+
+// time ends before the first commit, in the order of the log, that is after the point.
+func (w *way) time(r *Replay) (*Replay, error) {
+	t := w.point.Time
+	if r.Snapshot.Taken.After(t) {
+		return nil, nil
+	}
+	for i, o := range r.Log {
+		h, _, err := w.log.Reader.Header(w.ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if !h.Newest.After(t) && (i < len(r.Log)-1 || h.Newest.IsZero()) {
+			continue // nothing in it is after the point
+		}
+		events, err := w.events(r, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			if e.Kind != snapshot.Commit {
+				continue
+			}
+			if e.Time.After(t) {
+				return w.stop(r, i, e, false), nil
+			}
+			r.Last = &e
+		}
+	}
+	if r.Until.Before(t) {
+		w.why = fmt.Errorf("%s is after the captured log, which ends at %s", t.UTC().Format(Time), r.Until.UTC().Format(Time))
+		return nil, nil
+	}
+	return r, nil
+}
+
+// position ends before the first record at or behind it.
+func (w *way) position(r *Replay) (*Replay, error) {
+	at := *w.point.Position
+	if at < r.Snapshot.To.Offset {
+		return nil, nil
+	}
+	if at > r.End.Offset {
+		w.why = fmt.Errorf("%X/%X is behind the captured log, which ends at %X/%X", at>>32, uint32(at), r.End.Offset>>32, uint32(r.End.Offset))
+		return nil, nil
+	}
+	if at == r.End.Offset {
+		return r, nil
+	}
+	r.Stop = &at
+	return r, nil
+}
+
+// event ends behind a transaction or a named point, or before it.
+func (w *way) event(r *Replay) (*Replay, error) {
+	var found []snapshot.LogEvent
+	in := 0
+	for i, o := range r.Log {
+		events, err := w.events(r, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			if e.ID != "" && (e.Kind == snapshot.Mark && e.ID == w.point.Mark || e.Kind != snapshot.Mark && e.ID == w.point.Transaction) {
+				found, in = append(found, e), i
+			}
+		}
+	}
+	switch {
+	case len(found) == 0:
+		w.why = fmt.Errorf("the captured log has no %s", w.named())
+		return nil, nil
+	case found[0].Kind == snapshot.Abort:
+		return nil, fmt.Errorf("%w: %s was rolled back: give the position before or behind it: lsn:%X/%X", ErrRefused, w.named(), found[0].Start>>32, uint32(found[0].Start))
+	case len(found) > 1:
+		return nil, fmt.Errorf("%w: there are %d points of the %s: give the position: %s", ErrRefused, len(found), w.named(), positions(found))
+	}
+	return w.stop(r, in, found[0], !w.before), nil
+}
+
+func (w *way) named() string {
+	if w.point.Mark != "" {
+		return "name " + w.point.Mark
+	}
+	return "transaction " + w.point.Transaction
+}
+
+func positions(found []snapshot.LogEvent) (s string) {
+	for i, e := range found {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprintf("lsn:%X/%X (%s)", e.End>>32, uint32(e.End), e.Time.UTC().Format(Time))
+	}
+	return s
+}
+
+// stop ends the replay at an event of the i-th object, or with through behind it.
+func (w *way) stop(r *Replay, i int, e snapshot.LogEvent, through bool) *Replay {
+	r.Stop, r.Through, r.Until = &e.Start, through, e.Time
+	if through {
+		r.Last = &e
+	} else {
+		r.Left = &e
+	}
+	r.Log = r.Log[:i+1]
+	r.End = r.Log[i].To
+	return r
+}
+
+// last finds the last commit of a replay that ends with the log.
+func (w *way) last(r *Replay) error {
+	for i := len(r.Log) - 1; i >= 0 && r.Last == nil; i-- {
+		events, err := w.events(r, r.Log[i])
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Kind == snapshot.Commit {
+				r.Last = &e
+			}
+		}
+	}
+	return nil
+}
+
+// events are those of an object whose records begin behind the snapshot.
+func (w *way) events(r *Replay, o capture.Object) ([]snapshot.LogEvent, error) {
+	all, err := w.log.Reader.Events(w.ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	var out []snapshot.LogEvent
+	for _, e := range all {
+		if e.Start >= r.Snapshot.To.Offset && e.Kind != snapshot.Branch {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
