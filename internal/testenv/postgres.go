@@ -34,13 +34,19 @@ const PostgresBin = "/usr/lib/postgresql/15/bin"
 // superuser is postgres, and needs no password.
 func StartPostgres(t testing.TB, bin string, lines ...string) *Postgres {
 	t.Helper()
+	return StartPostgresWith(t, bin, nil, lines...)
+}
+
+// StartPostgresWith is StartPostgres with arguments for initdb.
+func StartPostgresWith(t testing.TB, bin string, initdb []string, lines ...string) *Postgres {
+	t.Helper()
 	base := t.TempDir()
 	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		must(t, os.Chmod(dir, 0o755)) // for the user that runs the server
 	}
 	must(t, give(base))
 	p := &Postgres{Bin: bin, Dir: filepath.Join(base, "data"), Base: base, Port: FreePort(t), t: t}
-	p.Run("initdb", "-D", p.Dir, "-A", "trust", "-U", "postgres", "-k", "--no-sync", "--locale=C.UTF-8")
+	p.Run("initdb", append([]string{"-D", p.Dir, "-A", "trust", "-U", "postgres", "-k", "--no-sync", "--locale=C.UTF-8"}, initdb...)...)
 	conf := append([]string{"listen_addresses = '127.0.0.1'", fmt.Sprintf("port = %d", p.Port), fmt.Sprintf("unix_socket_directories = '%s'", base), "fsync = off", "lc_messages = 'C'"}, lines...)
 	f, err := os.OpenFile(filepath.Join(p.Dir, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
