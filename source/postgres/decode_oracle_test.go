@@ -14,7 +14,7 @@ import (
 	"lifeboat/internal/testenv"
 )
 
-// oracle is what pg_waldump says about a capture.
+// oracle is what pg_waldump says about a stretch of log.
 type oracle struct {
 	events    []event
 	spans     []span
@@ -33,10 +33,10 @@ type span struct {
 
 var waldumpLine = regexp.MustCompile(`^rmgr: (\S+) +len \(rec/tot\): *\d+/ *(\d+), tx: *(\d+), lsn: ([0-9A-F/]+), prev [0-9A-F/]+, desc: (\S+)(?: (.*))?$`)
 
-// dump writes the capture into segments and lets pg_waldump read them.
-func dump(t *testing.T, pg *testenv.Postgres, c capture) oracle {
+// dump writes the log into segments and lets pg_waldump read them.
+func dump(t *testing.T, pg *testenv.Postgres, c logBytes) oracle {
 	t.Helper()
-	dir := filepath.Join(pg.Base, "capture-"+strconv.Itoa(len(c.bytes)))
+	dir := filepath.Join(pg.Base, "log-"+strconv.Itoa(len(c.bytes)))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -13,15 +13,15 @@ import (
 	"lifeboat/internal/testenv"
 )
 
-// capture is a part of a log as a server streams it.
-type capture struct {
+// logBytes is a part of a log as a server streams it.
+type logBytes struct {
 	of    lineage
 	from  lsn
 	bytes []byte
 }
 
-// stream captures the log of a server from the beginning of the segment that holds a position, up to now.
-func stream(t *testing.T, pg *testenv.Postgres, from lsn) capture {
+// capturedLog takes the log of a server from the beginning of the segment that holds a position, up to now.
+func capturedLog(t *testing.T, pg *testenv.Postgres, from lsn) logBytes {
 	t.Helper()
 	cfg, err := parse(pg.DSN("postgres", "postgres"), "")
 	if err != nil {
@@ -32,7 +32,7 @@ func stream(t *testing.T, pg *testenv.Postgres, from lsn) capture {
 		t.Fatal(err)
 	}
 	defer s.close()
-	c := capture{of: lineage{s.version, s.system, s.timeline, s.segmentSize}, from: from / lsn(s.segmentSize) * lsn(s.segmentSize)}
+	c := logBytes{of: lineage{s.version, s.system, s.timeline, s.segmentSize}, from: from / lsn(s.segmentSize) * lsn(s.segmentSize)}
 	end := askPosition(t, pg, "SELECT pg_current_wal_flush_lsn()")
 	w, err := s.startWAL("capture", c.from, s.timeline)
 	if err != nil {
@@ -59,8 +59,8 @@ func askPosition(t *testing.T, pg *testenv.Postgres, sql string) lsn {
 	return l
 }
 
-// decode feeds the capture from a segment on in pieces of random sizes, and compares all that it learns with the oracle.
-func (c capture) decode(t *testing.T, from lsn, seed uint64, want oracle) {
+// decode feeds the log from a segment on in pieces of random sizes, and compares all that it learns with the oracle.
+func (c logBytes) decode(t *testing.T, from lsn, seed uint64, want oracle) {
 	t.Helper()
 	d, err := newDecoder(c.of, from)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c capture) decode(t *testing.T, from lsn, seed uint64, want oracle) {
 }
 
 // all decodes from every segment on.
-func (c capture) all(t *testing.T, want oracle) {
+func (c logBytes) all(t *testing.T, want oracle) {
 	t.Helper()
 	for from, seed := c.from, uint64(0); from < c.from+lsn(len(c.bytes)); from, seed = from+lsn(c.of.segmentSize), seed+1 {
 		c.decode(t, from, seed, want)
@@ -141,7 +141,7 @@ func TestDecoder(t *testing.T) {
 		pg.Query("postgres", sql)
 	}
 
-	c := stream(t, pg, from)
+	c := capturedLog(t, pg, from)
 	want := dump(t, pg, c)
 	if !want.prepared["COMMIT_PREPARED"] || !want.prepared["ABORT_PREPARED"] || want.switches < 2 || want.longest < 1<<20 || len(want.events) < 300 {
 		t.Fatalf("the workload wrote %d events, %d switches, records of up to %d bytes, and ended prepared transactions: %v", len(want.events), want.switches, want.longest, want.prepared)
@@ -159,7 +159,7 @@ func TestDecoder(t *testing.T) {
 	removeLogBehind(t, pg, segmentName(1, lost, c.of.segmentSize))
 	pg.Start()
 	pg.Query("postgres", "INSERT INTO t (body) VALUES ('after the crash')")
-	c = stream(t, pg, lost)
+	c = capturedLog(t, pg, lost)
 	if want = dump(t, pg, c); !want.abandoned {
 		t.Fatal("no record was abandoned")
 	}
@@ -168,7 +168,7 @@ func TestDecoder(t *testing.T) {
 	// A new timeline begins in the middle of a segment, whose pages before are of the old one.
 	testenv.StopPostgres(t, pg.Bin, pg.Dir)
 	promote(t, pg)
-	c = stream(t, pg, askPosition(t, pg, "SELECT pg_current_wal_insert_lsn()"))
+	c = capturedLog(t, pg, askPosition(t, pg, "SELECT pg_current_wal_insert_lsn()"))
 	want = dump(t, pg, c)
 	if first, last := c.bytes[4], c.bytes[(len(c.bytes)-1)/walPage*walPage+4]; first != 1 || last != 2 || len(want.events) == 0 {
 		t.Fatalf("pages are of the timelines %d to %d, with %d events", first, last, len(want.events))
@@ -185,7 +185,7 @@ func TestDecoder(t *testing.T) {
 }
 
 // restorePointTimes checks the times of restore points, which pg_waldump does not print, and makes them equal.
-func restorePointTimes(t *testing.T, c capture, want *oracle, before time.Time) {
+func restorePointTimes(t *testing.T, c logBytes, want *oracle, before time.Time) {
 	t.Helper()
 	d, err := newDecoder(c.of, c.from)
 	if err != nil {
