@@ -26,9 +26,9 @@ const (
 	classes
 )
 
-// Damaged reports whether err says that objects are damaged, cut short or gone.
+// Damaged reports whether err says that objects are damaged, cut short, gone or unreadable.
 func Damaged(err error) bool {
-	return errors.Is(err, crypto.ErrDamaged) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, fs.ErrNotExist)
+	return errors.Is(err, crypto.ErrDamaged) || errors.Is(err, target.ErrUnreadable) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, fs.ErrNotExist)
 }
 
 // Loc is where a chunk is: Len bytes from Off of a decompressed frame.

@@ -31,12 +31,29 @@ func footer(frames []Frame) []byte {
 // readFooter reads the frames of the pack that t holds under name. The footer is not authenticated; what is read through it
 // is: a frame opens, and its chunks have their IDs, or it is damaged.
 func readFooter(ctx context.Context, t target.Target, name string, size int64) (Pack, error) {
+	return parseFooter(name, size, func(off int64, buf []byte) error { return target.ReadRange(ctx, t, name, off, buf) })
+}
+
+// ReadPack reads and verifies a whole pack, and returns the frames that its footer lists.
+func ReadPack(ctx context.Context, t target.Target, o target.Object) (Pack, error) {
+	b, err := ReadDigest(ctx, t, o.Name, maxPack)
+	if err != nil {
+		return Pack{}, err
+	}
+	return parseFooter(o.Name, int64(len(b)), func(off int64, buf []byte) error {
+		copy(buf, b[off:])
+		return nil
+	})
+}
+
+// parseFooter reads a footer; read fills a buffer from an offset on.
+func parseFooter(name string, size int64, read func(off int64, buf []byte) error) (Pack, error) {
 	digest, ok := Digest(name)
 	if !ok || name != PackName(digest) || size < int64(len(packMagic)+footerEnd) || size > maxPack {
 		return Pack{}, fmt.Errorf("%s: not a pack: %w", name, crypto.ErrDamaged)
 	}
 	end := make([]byte, footerEnd)
-	if err := target.ReadRange(ctx, t, name, size-int64(footerEnd), end); err != nil {
+	if err := read(size-int64(footerEnd), end); err != nil {
 		return Pack{}, err
 	}
 	digits, ok := strings.CutPrefix(string(end), footerMagic)
@@ -45,7 +62,7 @@ func readFooter(ctx context.Context, t target.Target, name string, size int64) (
 		return Pack{}, fmt.Errorf("%s: no footer: %w", name, crypto.ErrDamaged)
 	}
 	lines := make([]byte, n)
-	if err := target.ReadRange(ctx, t, name, size-int64(footerEnd)-n, lines); err != nil {
+	if err := read(size-int64(footerEnd)-n, lines); err != nil {
 		return Pack{}, err
 	}
 	packs := []Pack{{Digest: digest, Size: size}}

@@ -114,7 +114,7 @@ func (w *Writer) store(ctx context.Context, t target.Target, next *Chain, raw []
 		if errors.Is(err, target.ErrConflict) {
 			err = fmt.Errorf("%w: %w", ErrForeign, err)
 		}
-		return fmt.Errorf("commit record %d: %w", next.Len(), err)
+		return fmt.Errorf("commit record %d, which the next command will finish: %w", next.Len(), err)
 	}
 	return w.adopt(next)
 }

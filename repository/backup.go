@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/internal/atomicfile"
@@ -48,11 +50,7 @@ type Done struct {
 // Backup takes a snapshot, commits it on the first copy that is up to date, and brings the others up to date. The error of
 // a copy that was missed is in its Err; the snapshot is committed nevertheless.
 func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
-	first, err := h.primary()
-	if err != nil {
-		return nil, err
-	}
-	reader, err := h.Reader(ctx, first)
+	first, reader, err := h.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +58,12 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 		return nil, err
 	}
 	d, err := h.take(ctx, b, first, reader)
+	if full(err) && len(h.Copies) > 1 {
+		first.Err = err
+		if other, perr := h.primary(); perr == nil && other != first {
+			return h.Backup(ctx, b)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +75,11 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 		err = h.cleanAll(ctx, &Collected{})
 	}
 	return d, errors.Join(err, h.cleanMaps())
+}
+
+// full reports whether a target takes nothing more, and would not at once either.
+func full(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 // syncChunks brings the catalog up to the journal; one that is damaged is made anew.

@@ -85,11 +85,7 @@ func (h *Host) Forget(ctx context.Context, seq uint64, reason string) error {
 // and deleted a grace later, when readers that were under way are done. What dead runs left is deleted at once: nobody
 // else writes, and no record names it.
 func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
-	first, err := h.primary()
-	if err != nil {
-		return c, err
-	}
-	r, err := h.Reader(ctx, first)
+	first, r, err := h.ready(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -259,7 +255,10 @@ func (h *Host) clean(ctx context.Context, c *Copy, sum *Collected) error {
 			if err != nil {
 				return fmt.Errorf("target %s: %w", c.Name, err)
 			}
-			if named[info.Name] && !gone[info.Name] || !strings.HasPrefix(info.Name, prefix) {
+			if _, ours := chunkstore.Digest(info.Name); !ours && prefix != probePrefix || !strings.HasPrefix(info.Name, prefix) {
+				continue // nobody knows what that is
+			}
+			if named[info.Name] && !gone[info.Name] {
 				continue
 			}
 			if err := c.Target.Delete(ctx, info.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {

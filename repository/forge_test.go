@@ -153,7 +153,7 @@ func (f *forge) snapshot() {
 func (f *forge) fill() {
 	f.t.Helper()
 	for f.chain.Len() < 256 {
-		f.record(journal.Record{Type: "log"}, "")
+		f.record(journal.Record{Type: "note"}, "")
 	}
 	var b strings.Builder
 	for _, e := range f.chain.Entries() {

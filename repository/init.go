@@ -190,7 +190,9 @@ func Empty(ctx context.Context, t target.Target) bool {
 func (h *Host) savePrepared() error {
 	names := []string{}
 	for _, c := range h.Copies {
-		names = append(names, c.Name)
+		if c.Err == nil {
+			names = append(names, c.Name)
+		}
 	}
 	b, err := json.Marshal(names)
 	if err != nil {
@@ -337,11 +339,16 @@ func TakeOver(ctx context.Context, c Config, recipients []crypto.Recipient, iden
 		return nil, err
 	}
 	for _, copied := range h.Copies {
-		if n, err := journal.Position(ctx, copied.Target, h.Chain()); err != nil {
+		if Empty(ctx, copied.Target) {
+			copied.Err = fmt.Errorf("%w: it is empty: if its disk is mounted, `lifeboat init` fills it", ErrNoRepository)
+		} else if n, err := journal.Position(ctx, copied.Target, h.Chain()); err != nil {
 			copied.Err = err
 		} else {
 			copied.Position = n
 		}
+	}
+	if err := h.savePrepared(); err != nil {
+		return nil, err
 	}
 	return h, h.Replicate(ctx)
 }
@@ -375,7 +382,7 @@ func (h *Host) newest(ctx context.Context, trust func(*Reader) error) (*Reader, 
 			longer, shorter = r, best
 		}
 		if n := shorter.Chain.Len(); !bytes.Equal(longer.Chain.Entries()[n-1].Raw, shorter.Chain.Entries()[n-1].Raw) {
-			return nil, fmt.Errorf("target %s: %w: its journal is not that of the other targets", c.Name, ErrNoRepository)
+			return nil, fmt.Errorf("target %s: %w: its journal is not that of the other targets: move the copy away that is not the right one, and repeat", c.Name, ErrNoRepository)
 		}
 		best = longer
 	}
@@ -401,6 +408,9 @@ func (h *Host) adopt(ctx context.Context, r *Reader, identities []age.Identity) 
 	}
 	if h.secrets, err = crypto.ParseHostSecrets(hosts[0]); err != nil {
 		return nil, err
+	}
+	if epochs := r.Chain.Epochs(); h.secrets.EpochRecipient != epochs[len(epochs)-1] {
+		return nil, fmt.Errorf("take over: %w: it opens epoch %d of %d, and would not open what is backed up from now on: give the identity of a present recipient", crypto.ErrIdentity, h.secrets.Epoch, len(epochs))
 	}
 	h.secrets.NewSigningSeed()
 	if h.keys, err = h.secrets.Keys(); err != nil {

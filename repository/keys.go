@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"filippo.io/age"
@@ -21,92 +22,121 @@ func (h *Host) Reseal(ctx context.Context, identities []age.Identity, recipients
 	if err != nil {
 		return err
 	}
-	r := journal.Record{Type: journal.Keys, Reason: reason, Keys: &journal.KeysBody{}}
-	for _, what := range []crypto.What{crypto.WhatRoot, crypto.WhatHost, crypto.WhatEpoch} {
-		secrets, err := openKeys(ctx, first.Target, h.Chain(), what, identities)
-		if err != nil {
-			return err
-		}
-		if what != crypto.WhatEpoch {
-			secrets = secrets[:1] // the newest counts; of the epochs all do
-		}
-		sealed := map[int]bool{}
-		for _, secret := range secrets {
-			epoch := 0
-			if what == crypto.WhatEpoch {
-				e, err := crypto.ParseEpochSecret(secret)
-				if err != nil {
-					return err
-				}
-				epoch = e.Epoch
-			}
-			if sealed[epoch] {
-				continue
-			}
-			sealed[epoch] = true
-			objects, err := h.sealKey(ctx, first.Target, what, epoch, secret, recipients)
-			if err != nil {
-				return err
-			}
-			r.Objects = append(r.Objects, objects...)
-		}
-		if what == crypto.WhatEpoch && len(sealed) < len(h.Chain().Epochs()) {
-			return fmt.Errorf("%w: it opens %d of %d epochs, and who is added could not read the others: give the identity that opens all", crypto.ErrIdentity, len(sealed), len(h.Chain().Epochs()))
-		}
+	s, err := h.openAll(ctx, identities)
+	if err != nil {
+		return err
 	}
+	r := journal.Record{Type: journal.Keys, Reason: reason, Keys: &journal.KeysBody{}}
 	for _, to := range recipients {
 		sum := sha256.Sum256([]byte(to.Text))
 		r.Keys.Recipients = append(r.Keys.Recipients, hex.EncodeToString(sum[:16]))
 	}
-	if _, err := h.commit(ctx, first, r); err != nil {
-		return err
-	}
-	return h.Replicate(ctx)
+	return h.commitKeys(ctx, first, s, h.secrets, recipients, r)
 }
 
-// Rotate begins a new epoch, sealed to recipients: what is stored from then on does not open with the epochs before it. What
-// was stored stays under its own.
+// Rotate is Reseal, and begins a new epoch: what is stored from then on does not open with the epochs before it. What was
+// stored stays under its own.
 func (h *Host) Rotate(ctx context.Context, identities []age.Identity, recipients []crypto.Recipient, reason string) error {
 	first, err := h.primary()
 	if err != nil {
 		return err
 	}
-	roots, err := openKeys(ctx, first.Target, h.Chain(), crypto.WhatRoot, identities)
+	s, err := h.openAll(ctx, identities)
 	if err != nil {
 		return err
 	}
-	root, err := crypto.ParseRootSecret(roots[0])
+	host := *h.secrets
+	epoch, err := host.NextEpoch()
 	if err != nil {
 		return err
 	}
-	secrets := *h.secrets
-	epoch, err := secrets.NextEpoch()
-	if err != nil {
-		return err
-	}
-	cert, err := certify(*root, &secrets, h.Chain().Len()+1)
+	s.epochs = append(s.epochs, &epoch)
+	cert, err := certify(*s.root, &host, h.Chain().Len()+1)
 	if err != nil {
 		return err
 	}
 	r := journal.Record{Type: journal.Takeover, Reason: reason, Takeover: &journal.TakeoverBody{Certificate: cert}}
-	for _, k := range []struct {
-		what   crypto.What
-		secret any
-	}{{crypto.WhatHost, secrets}, {crypto.WhatEpoch, epoch}} {
-		secret, err := json.Marshal(k.secret)
+	if err := h.commitKeys(ctx, first, s, &host, recipients, r); err != nil {
+		return err
+	}
+	return h.followEpoch()
+}
+
+// secrets are what the key files hold, but for the host's.
+type secrets struct {
+	root   *crypto.RootSecret
+	epochs []*crypto.EpochSecret
+}
+
+// openAll opens the root and every epoch, from whichever copies have them.
+func (h *Host) openAll(ctx context.Context, identities []age.Identity) (*secrets, error) {
+	s := &secrets{}
+	roots, err := h.openKeys(ctx, crypto.WhatRoot, identities)
+	if err != nil {
+		return nil, err
+	}
+	if s.root, err = crypto.ParseRootSecret(roots[0]); err != nil {
+		return nil, err
+	}
+	epochs, err := h.openKeys(ctx, crypto.WhatEpoch, identities)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[int]bool{}
+	for _, b := range epochs {
+		e, err := crypto.ParseEpochSecret(b)
 		if err != nil {
-			return fmt.Errorf("encode %s key: %w", k.what, err)
+			return nil, err
 		}
-		objects, err := h.sealKey(ctx, first.Target, k.what, epoch.Epoch, secret, recipients)
+		if !seen[e.Epoch] {
+			seen[e.Epoch] = true
+			s.epochs = append(s.epochs, e)
+		}
+	}
+	if n := len(h.Chain().Epochs()); len(s.epochs) < n {
+		return nil, fmt.Errorf("%w: it opens %d of %d epochs, and the recipients could not read the others: give the identity that opens all", crypto.ErrIdentity, len(s.epochs), n)
+	}
+	return s, nil
+}
+
+// openKeys is the function of that name on the first copy where it succeeds.
+func (h *Host) openKeys(ctx context.Context, what crypto.What, identities []age.Identity) (secrets [][]byte, err error) {
+	var errs []error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		if secrets, err = openKeys(ctx, c.Target, h.Chain(), what, identities); err == nil {
+			return secrets, nil
+		}
+		errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// commitKeys seals all secrets to recipients and commits r with the key files.
+func (h *Host) commitKeys(ctx context.Context, first *Copy, s *secrets, host *crypto.HostSecrets, recipients []crypto.Recipient, r journal.Record) error {
+	type keyFile struct {
+		what   crypto.What
+		epoch  int
+		secret any
+	}
+	files := []keyFile{{crypto.WhatRoot, 0, s.root}, {crypto.WhatHost, 0, host}}
+	for _, e := range s.epochs {
+		files = append(files, keyFile{crypto.WhatEpoch, e.Epoch, e})
+	}
+	for _, f := range files {
+		secret, err := json.Marshal(f.secret)
+		if err != nil {
+			return fmt.Errorf("encode %s key: %w", f.what, err)
+		}
+		objects, err := h.sealKey(ctx, first.Target, f.what, f.epoch, secret, recipients)
 		if err != nil {
 			return err
 		}
 		r.Objects = append(r.Objects, objects...)
 	}
 	if _, err := h.commit(ctx, first, r); err != nil {
-		return err
-	}
-	if err := h.followEpoch(); err != nil {
 		return err
 	}
 	return h.Replicate(ctx)

@@ -84,7 +84,7 @@ func Open(ctx context.Context, t target.Target) (*Reader, error) {
 	}
 	r := &Reader{Target: t, Chain: &journal.Chain{}, names: map[string]Source{}}
 	if err := journal.Extend(ctx, t, r.Chain); err != nil {
-		if !errors.Is(err, journal.ErrBroken) {
+		if !errors.Is(err, journal.ErrBroken) && !chunkstore.Damaged(err) {
 			return nil, err
 		}
 		r.Broken = err

@@ -87,7 +87,7 @@ func TestHostCannotOpenKeyFiles(t *testing.T) {
 				}
 			}
 		}
-		if len(c.keys) != 10 { // root; host and epoch, before and after the rotation
+		if len(c.keys) != 14 { // root, host and epoch; after the rotation again, and the new epoch
 			t.Errorf("%d key files, not one per secret and class", len(c.keys))
 		}
 	}

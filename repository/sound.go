@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,9 +18,9 @@ import (
 // epochKeys begins the names of the key files without which no content opens.
 const epochKeys = "keys/" + string(crypto.WhatEpoch) + "-"
 
-// sound reports an error for a copy on which something is lost that every restore needs: a record, an epoch's key or a current
-// index object. Nothing is stored on such a copy, because it could not be restored from there. Sizes, record 1 and keys are
-// looked at each time, the bytes of all else by the last check.
+// sound reports an error for a copy on which something is lost that every restore needs: a record or an epoch's key. Nothing is
+// stored on such a copy, because it could not be restored from there. Sizes, record 1 and keys are looked at each time, the
+// bytes of all else by the last check.
 func (h *Host) sound(ctx context.Context, c *Copy) error {
 	want, err := h.vital(ctx, c)
 	if err != nil {
@@ -36,14 +37,12 @@ func (h *Host) sound(ctx context.Context, c *Copy) error {
 		}
 	}
 	damaged := h.Damaged(c.Name)
-	for _, prefix := range []string{"journal/", "index/"} {
-		for info, err := range c.Target.List(ctx, prefix) {
-			if err != nil {
-				return fmt.Errorf("list %s: %w", prefix, err)
-			}
-			if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
-				delete(want, info.Name)
-			}
+	for info, err := range c.Target.List(ctx, "journal/") {
+		if err != nil {
+			return fmt.Errorf("list the journal: %w", err)
+		}
+		if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
+			delete(want, info.Name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -52,19 +51,12 @@ func (h *Host) sound(ctx context.Context, c *Copy) error {
 	return nil
 }
 
-// vital returns the sizes of the records and index objects that must stand on a copy. Epochs' keys are read at once.
+// vital returns the sizes of the records that must stand on a copy. Epochs' keys are read at once.
 func (h *Host) vital(ctx context.Context, c *Copy) (map[string]int64, error) {
 	want := map[string]int64{}
-	current := map[string]bool{}
-	for _, d := range h.Chain().Indexes() {
-		current[chunkstore.IndexName(d)] = true
-	}
 	for _, e := range h.Chain().Entries()[:c.Position] {
 		want[journal.Name(e.Seq)] = int64(len(e.Raw))
 		for _, o := range e.Objects {
-			if current[o.Name] {
-				want[o.Name] = o.Size
-			}
 			if !strings.HasPrefix(o.Name, epochKeys) {
 				continue
 			}
@@ -83,4 +75,60 @@ func lost(name string) error {
 }
 
 // anew is what to do about a copy on which nothing can be stored.
-const anew = "where another copy is whole, move this one away and run `lifeboat init`"
+const anew = "where another copy is whole, move this one away and run `lifeboat init`; where none is, keep this one for restores and found a new repository with another state_dir and an empty target"
+
+// ready returns the copy that takes what is new, and reads it.
+func (h *Host) ready(ctx context.Context) (*Copy, *Reader, error) {
+	first, err := h.primary()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := h.Reader(ctx, first)
+	if err == nil && r.IndexLost != nil {
+		err = h.reindex(ctx, first, r)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("target %s: %w", first.Name, err)
+	}
+	return first, r, nil
+}
+
+// reindex makes one index object of what the footers of the packs say, where the index was lost. Every pack is read whole and
+// verified: the index is that of the other copies, too.
+func (h *Host) reindex(ctx context.Context, first *Copy, r *Reader) error {
+	var packs []chunkstore.Pack
+	for _, o := range r.Objects() {
+		if !strings.HasPrefix(o.Name, "packs/") {
+			continue
+		}
+		p, err := chunkstore.ReadPack(ctx, first.Target, o)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("%w; and it cannot be made anew: %w: %s", r.IndexLost, err, anew)
+		}
+		packs = append(packs, p)
+	}
+	b, err := chunkstore.EncodeIndex(packs)
+	if err != nil {
+		return err
+	}
+	o, err := chunkstore.StoreDigest(ctx, first.Target, "index/", b)
+	if errors.Is(err, target.ErrConflict) { // what stands there is damaged, and this is what it was
+		if err = first.Target.Delete(ctx, o.Name); err == nil {
+			o, err = chunkstore.StoreDigest(ctx, first.Target, "index/", b)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	digest, _ := chunkstore.Digest(o.Name)
+	old := slices.DeleteFunc(slices.Clone(h.Chain().Indexes()), func(d string) bool { return d == digest })
+	if len(old) > 0 {
+		if _, err := h.commit(ctx, first, journal.Record{Type: journal.Condemn, Condemn: &journal.PacksBody{Packs: []string{}, Indexes: old}, Objects: []target.Object{o}, Indexes: []string{digest}}); err != nil {
+			return err
+		}
+	}
+	return r.unlock(ctx, h.keys.IDs, h.keys.Index)
+}

@@ -18,6 +18,9 @@ type Object struct {
 // ErrTooLarge is wrapped when an object is larger than anything Lifeboat writes under its name.
 var ErrTooLarge = errors.New("larger than allowed")
 
+// ErrUnreadable is wrapped where what stands under a name cannot be read: the medium fails, or it is no object.
+var ErrUnreadable = errors.New("cannot be read")
+
 // ErrConflict is wrapped when a name is taken by an object with other content.
 var ErrConflict = errors.New("another object has this name")
 

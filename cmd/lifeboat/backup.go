@@ -43,20 +43,25 @@ func (a *app) backup() *cobra.Command {
 	return a.jsonFlag(c)
 }
 
+// missed tells which targets do not have what was done; an error where there are any.
+func (a *app) missed(h *repository.Host) (missed error) {
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			a.note("warning: target %s was missed: %v", c.Name, c.Err)
+			missed = verdictError{errors.New("it is done, but not on every target: repair them; the next backup brings them up to date")}
+		} else if c.Emptied {
+			missed = verdictError{fmt.Errorf("target %s held no journal: somebody emptied it, unless an init was cut short: it was filled again from the other copies; find out what happened", c.Name)}
+		}
+	}
+	return missed
+}
+
 // backedUp tells what a backup did.
 func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Done) error {
 	for _, w := range d.Warnings {
 		a.note("warning: %s", w)
 	}
-	var missed error
-	for _, c := range h.Copies {
-		if c.Err != nil {
-			a.note("warning: target %s was missed: %v", c.Name, c.Err)
-			missed = verdictError{errors.New("the snapshot is committed, but not on every target: repair them; the next backup brings them up to date")}
-		} else if c.Emptied {
-			missed = verdictError{fmt.Errorf("target %s held no journal: somebody emptied it, unless an init was cut short: it was filled again from the other copies; find out what happened", c.Name)}
-		}
-	}
+	missed := a.missed(h)
 	s := d.Snapshot
 	row := snapshotJSON(repository.Snapshot{Source: repository.Source{Name: name, Engine: engine}, Seq: d.Seq, SnapshotBody: s}, copyStates(h.Copies, d.Seq))
 	if a.json {

@@ -30,7 +30,7 @@ func (a *app) check() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if _, err := identities(x); err != nil {
+			if _, err := a.identities(x); err != nil {
 				return err
 			}
 			from, err := a.allCopies(x)

@@ -47,8 +47,9 @@ func (a *app) forget() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("%s is forgotten, but what it used could not be collected: %w: the next forget tries again", args[0], err)
 				}
+				missed := a.missed(h)
 				if a.json {
-					return a.printJSON(got)
+					return errors.Join(a.printJSON(got), missed)
 				}
 				fmt.Fprintf(a.out, "forgot %s\n", args[0])
 				if got.Condemned > 0 {
@@ -57,7 +58,7 @@ func (a *app) forget() *cobra.Command {
 				if n := got.Swept + got.Orphans; n > 0 {
 					fmt.Fprintf(a.out, "deleted %s that nothing needs\n", english.Plural(n, "object", ""))
 				}
-				return nil
+				return missed
 			}()
 			return errors.Join(err, h.Close())
 		},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
@@ -40,7 +41,7 @@ func (a *app) initialise() *cobra.Command {
 				}
 				return errors.Join(a.initialised(h, recipients, x), h.Close())
 			}
-			ids, err := identities(x)
+			ids, err := a.identities(x)
 			if err != nil {
 				return err
 			}
@@ -65,7 +66,7 @@ func (a *app) initialise() *cobra.Command {
 // trustSheet is trust for a take-over: from then on this host backs up to what it adopts, so the copy's origin must be
 // known from elsewhere, and what the state directory held does not count.
 func (a *app) trustSheet(x access, r *repository.Reader) error {
-	if _, noted := notedFingerprints(identityPath(x))[r.Chain.Repository().String()]; !noted && x.trust == "" {
+	if _, noted := a.notedFingerprints(identityPath(x))[r.Chain.Repository().String()]; !noted && x.trust == "" {
 		return fmt.Errorf("%w: nothing says that this copy is genuine: give the fingerprint on the recovery sheet to --trust", errTrust)
 	}
 	return a.trust(x, r)
@@ -153,7 +154,7 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 		return err
 	}
 	if missed > 0 {
-		return verdictError{fmt.Errorf("%d targets were missed: repair them and repeat `lifeboat init`", missed)}
+		return verdictError{fmt.Errorf("%s missed: repair and repeat `lifeboat init`", english.Plural(missed, "target was", "targets were"))}
 	}
 	return nil
 }

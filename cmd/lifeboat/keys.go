@@ -64,9 +64,9 @@ func (a *app) reseal() *cobra.Command {
 func (a *app) rotate() *cobra.Command {
 	return a.newKeys(newKeys{
 		use: "rotate", short: "Begin a new epoch: a new key for everything that is stored from now on",
-		long:     "Begins a new epoch, sealed to the recipients in the configuration: whoever holds the key of an earlier epoch cannot read what is stored from now on. What was stored before stays as it is, under its own key, and snapshots go on sharing it. To replace a person: add the new recipient, run `lifeboat keys reseal`, take the former recipient out, run `lifeboat keys rotate`.",
+		long:     "Begins a new epoch, and seals the keys of all epochs to the recipients in the configuration. Who is no recipient any more cannot read what is stored from now on. What was stored before stays as it is, under its own key, and snapshots go on sharing it: who kept the old key files can still read that.",
 		question: "Begin a new epoch for %s?", done: "a new epoch begins, sealed to %s\n",
-		note:  "what was stored before stays under the keys of its time; `lifeboat keys reseal` gives new recipients access to it",
+		note:  "what was stored before stays under the keys of its time: former recipients who kept the old key files can still open that",
 		write: (*repository.Host).Rotate,
 	})
 }
@@ -85,7 +85,7 @@ func (a *app) newKeys(k newKeys) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ids, err := identities(x)
+			ids, err := a.identities(x)
 			if err != nil {
 				return err
 			}
@@ -103,6 +103,7 @@ func (a *app) newKeys(k newKeys) *cobra.Command {
 			if err == nil {
 				_, err = fmt.Fprintf(a.out, k.done, english.Plural(len(recipients), "recipient", ""))
 				a.note("%s", k.note)
+				err = errors.Join(err, a.missed(h))
 			}
 			return errors.Join(err, h.Close())
 		},

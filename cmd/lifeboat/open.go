@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -15,7 +16,9 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/crypto"
+	"lifeboat/journal"
 	"lifeboat/repository"
+	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
@@ -67,7 +70,72 @@ func (a *app) copies(create bool) ([]*repository.Copy, error) {
 		opened, err := openTarget(t, create)
 		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
 	}
-	return out, nil
+	return out, a.apart(cfg)
+}
+
+// apart refuses targets that share a place: two copies on one disk are one, and what is inside another is overwritten with it.
+func (a *app) apart(cfg *config.Config) error {
+	places := []place{{"state_dir", resolved(cfg.StateDir)}}
+	for _, t := range cfg.Targets {
+		if t.Type == config.Local {
+			places = append(places, place{"target " + t.Name, resolved(t.Path)})
+		}
+	}
+	for i, p := range places {
+		for _, q := range places[:i] {
+			if within(p.path, q.path) || within(q.path, p.path) {
+				return usagef("%s (%s) and %s (%s) are one inside the other: give each a directory of its own", q.name, q.path, p.name, p.path)
+			}
+		}
+	}
+	return nil
+}
+
+type place struct{ name, path string }
+
+// resolved is a path without symbolic links, as far as it exists.
+func resolved(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	for dir, rest := abs, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
+		if r, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(r, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return abs
+		}
+	}
+}
+
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// outside refuses to restore into a copy or the state directory: what nobody knows there is taken for garbage, and plain data
+// does not belong there.
+func (a *app) outside(x access, to string) error {
+	places := []place{}
+	if cfg, err := a.config(); err == nil {
+		places = append(places, place{"the state directory", resolved(cfg.StateDir)})
+		for _, t := range cfg.Targets {
+			if t.Type == config.Local {
+				places = append(places, place{"target " + t.Name, resolved(t.Path)})
+			}
+		}
+	}
+	if u, err := url.Parse(x.from); err == nil && u.Scheme == "file" {
+		places = append(places, place{"the copy", resolved(u.Path)})
+	}
+	for _, p := range places {
+		if within(resolved(to), p.path) {
+			return fmt.Errorf("%w: restore to %s: it is inside %s (%s): choose another place", restore.ErrRefused, to, p.name, p.path)
+		}
+	}
+	return nil
 }
 
 // hostConfig is the configuration of the backup host.
@@ -88,15 +156,15 @@ func (a *app) host(ctx context.Context) (*repository.Host, error) {
 	return repository.OpenHost(ctx, c)
 }
 
-// locate opens the target that a command reads from.
-func (a *app) locate(x access) (name string, t target.Target, err error) {
+// locate opens the targets that a command may read from: the one that --from names, or all that answer.
+func (a *app) locate(x access) (found []*repository.Copy, err error) {
 	if strings.Contains(x.from, "://") {
 		t, err := openURL(x.from)
-		return x.from, t, err
+		return []*repository.Copy{{Name: x.from, Target: t}}, err
 	}
 	copies, err := a.copies(false)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	var errs []error
 	for _, c := range copies {
@@ -104,14 +172,18 @@ func (a *app) locate(x access) (name string, t target.Target, err error) {
 			continue
 		}
 		if c.Err == nil {
-			return c.Name, c.Target, nil
+			found = append(found, c)
+		} else {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, c.Err))
 		}
-		errs = append(errs, fmt.Errorf("target %s: %w", c.Name, c.Err))
 	}
-	if len(errs) == 0 {
-		return "", nil, usagef("there is no target %q in the configuration", x.from)
+	if len(found) == 0 && len(errs) == 0 {
+		return nil, usagef("there is no target %q in the configuration", x.from)
 	}
-	return "", nil, errors.Join(errs...)
+	if len(found) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return found, nil
 }
 
 func openURL(s string) (target.Target, error) {
@@ -128,20 +200,57 @@ func openURL(s string) (target.Target, error) {
 	return local.Open(u.Path)
 }
 
-// reader opens the journal of a copy and checks that it is the trusted repository.
+// reader opens the journal of a copy and checks that it is the trusted repository: the copy that --from names, or else the one
+// that reaches furthest.
 func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader, error) {
-	name, t, err := a.locate(x)
+	copies, err := a.locate(x)
 	if err != nil {
 		return "", nil, err
 	}
-	r, err := repository.Open(ctx, t)
+	var name string
+	var best *repository.Reader
+	var errs []error
+	for _, c := range copies {
+		r, err := repository.Open(ctx, c.Target)
+		if err == nil && len(copies) > 1 {
+			err = a.trust(x, r)
+		}
+		if ctx.Err() != nil {
+			return "", nil, ctx.Err()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Name, err))
+			continue
+		}
+		if best == nil || r.Chain.Len() > best.Chain.Len() {
+			name, best = c.Name, r
+		}
+	}
+	if best == nil {
+		return "", nil, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		a.note("lifeboat: warning: %v: reading %s", err, name)
+	}
+	if best.Broken != nil {
+		a.note("lifeboat: warning: %s: %v: what stands before the break is used; run `lifeboat check`", name, best.Broken)
+	}
+	if len(copies) == 1 {
+		err = a.trust(x, best)
+	}
+	if head, herr := a.head(); err == nil && herr == nil && x.from == "" && best.Chain.Len() < head.Seq {
+		a.note("lifeboat: warning: %s ends with record %d, and this host knows %d: what is newest is missing", name, best.Chain.Len(), head.Seq)
+	}
+	return name, best, err
+}
+
+// head is the newest record that this host knows.
+func (a *app) head() (journal.Head, error) {
+	cfg, err := a.config()
 	if err != nil {
-		return "", nil, fmt.Errorf("%s: %w", name, err)
+		return journal.Head{}, err
 	}
-	if r.Broken != nil {
-		a.note("lifeboat: warning: %s: %v: what stands before the break is used; run `lifeboat check`", name, r.Broken)
-	}
-	return name, r, a.trust(x, r)
+	return journal.ReadHead(cfg.StateDir)
 }
 
 // trust compares the repository's root with what is known of it: --trust, the notes in the identity file, or the state
@@ -154,7 +263,7 @@ func (a *app) trust(x access, r *repository.Reader) error {
 	same := func(known string) bool {
 		return strings.ReplaceAll(known, "-", "") == strings.ReplaceAll(fingerprint, "-", "")
 	}
-	noted := notedFingerprints(identityPath(x))
+	noted := a.notedFingerprints(identityPath(x))
 	want, known := noted[r.Chain.Repository().String()]
 	switch {
 	case x.trust != "" && same(x.trust), x.trust == "" && known && same(want):
@@ -172,6 +281,10 @@ func (a *app) trust(x access, r *repository.Reader) error {
 		}
 		return nil
 	}
+	if a.unverified == fingerprint {
+		return nil // said already
+	}
+	a.unverified = fingerprint
 	a.note("origin unverified: compare %s with your recovery sheet, or repeat with --trust FINGERPRINT", fingerprint)
 	return nil
 }
@@ -198,9 +311,9 @@ func pluginUI() *plugin.ClientUI {
 // notePattern is the comment that init writes into identity files.
 var notePattern = regexp.MustCompile(`(?m)^# lifeboat: repository ([0-9a-f]{32}) has fingerprint ([0-9a-f-]{35})\s*$`)
 
-func notedFingerprints(path string) map[string]string {
+func (a *app) notedFingerprints(path string) map[string]string {
 	out := map[string]string{}
-	b, err := os.ReadFile(path)
+	b, err := a.identityFile(path)
 	if err != nil {
 		return out // reading the identities fails with the right message
 	}
@@ -217,13 +330,25 @@ func identityPath(x access) string {
 	return os.Getenv("LIFEBOAT_IDENTITY_FILE")
 }
 
+// identityFile reads a file with identities, once.
+func (a *app) identityFile(path string) ([]byte, error) {
+	if b, ok := a.identity[path]; ok {
+		return b, nil
+	}
+	b, err := os.ReadFile(path)
+	if err == nil {
+		a.identity = map[string][]byte{path: b}
+	}
+	return b, err
+}
+
 // identities reads the identity file; none given is no error and no identities.
-func identities(x access) ([]age.Identity, error) {
+func (a *app) identities(x access) ([]age.Identity, error) {
 	path := identityPath(x)
 	if path == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := a.identityFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: read the identity file: %w", crypto.ErrIdentity, err)
 	}
@@ -236,7 +361,7 @@ func identities(x access) ([]age.Identity, error) {
 
 // unlock opens the repository with the identity, or, where trees are enough, with what the backup host has.
 func (a *app) unlock(ctx context.Context, x access, r *repository.Reader, content bool) error {
-	ids, err := identities(x)
+	ids, err := a.identities(x)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,10 @@ func (a *app) restore() *cobra.Command {
 			if to == "" && !dry {
 				return usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
 			}
-			if _, err := identities(x); err != nil {
+			if _, err := a.identities(x); err != nil {
+				return err
+			}
+			if err := a.outside(x, to); err != nil && !dry {
 				return err
 			}
 			name, r, err := a.reader(c.Context(), x)

@@ -34,13 +34,15 @@ const (
 
 // app is one run of the program.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
-	now      clock.Clock
-	file     string // -c
-	json     bool
-	quiet    bool
-	cfg      *config.Config
+	in         io.Reader
+	out, err   io.Writer
+	now        clock.Clock
+	file       string // -c
+	json       bool
+	quiet      bool
+	cfg        *config.Config
+	unverified string            // fingerprint that was shown for comparing
+	identity   map[string][]byte // files that were read: a pipe can be read only once
 }
 
 // usageError and verdictError choose their exit codes.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -46,12 +47,12 @@ func (a *app) snapshots() *cobra.Command {
 		Short: "List what can be restored",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			name, list, err := a.list(c.Context(), x, args)
+			r, list, err := a.list(c.Context(), x, args)
 			if err != nil {
 				return err
 			}
 			rows := []snapshotRow{}
-			positions := a.positions(c.Context(), x, name)
+			positions := a.positions(c.Context(), x, r)
 			for _, s := range list {
 				rows = append(rows, snapshotJSON(s, copyStates(positions, s.Seq)))
 			}
@@ -78,20 +79,20 @@ func (a *app) snapshots() *cobra.Command {
 }
 
 // list opens a copy and lists its snapshots, of one source where args names it.
-func (a *app) list(ctx context.Context, x access, args []string) (string, []repository.Snapshot, error) {
-	name, r, err := a.reader(ctx, x)
+func (a *app) list(ctx context.Context, x access, args []string) (*repository.Reader, []repository.Snapshot, error) {
+	_, r, err := a.reader(ctx, x)
 	if err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	if err := a.unlock(ctx, x, r, false); err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
 	source := ""
 	if len(args) > 0 {
 		source = args[0]
 	}
 	list, err := a.snapshotsOf(ctx, r, source)
-	return name, list, err
+	return r, list, err
 }
 
 // snapshotsOf lists the snapshots of one source, or of all where source is empty. A source that has none and is not
@@ -119,20 +120,27 @@ func (a *app) snapshotsOf(ctx context.Context, r *repository.Reader, source stri
 	return nil, fmt.Errorf("%w: there is no source %q here; it has snapshots of: %s", restore.ErrRefused, source, strings.Join(have, ", "))
 }
 
-// positions finds out how far each copy is; from a URL there is only the one.
-func (a *app) positions(ctx context.Context, x access, name string) []*repository.Copy {
+// positions finds out how far each copy is, and whether it is one of the same repository; from a URL there is only the one.
+func (a *app) positions(ctx context.Context, x access, r *repository.Reader) []*repository.Copy {
 	copies, err := a.copies(false)
 	if err != nil || x.from != "" {
-		_, t, err := a.locate(x)
-		copies = []*repository.Copy{{Name: name, Target: t, Err: err}}
+		copies, err = a.locate(x)
+		if err != nil {
+			return []*repository.Copy{{Name: x.from, Err: err}}
+		}
 	}
+	ref := r.Chain.Entries()
 	for _, c := range copies {
 		if c.Err != nil {
 			continue
 		}
 		chain := &journal.Chain{}
-		if c.Err = journal.Extend(ctx, c.Target, chain); c.Err == nil {
-			c.Position = chain.Len()
+		if c.Err = journal.Extend(ctx, c.Target, chain); c.Err != nil {
+			continue
+		}
+		c.Position = chain.Len()
+		if n := min(chain.Len(), r.Chain.Len()); n > 0 && !bytes.Equal(chain.Entries()[n-1].Raw, ref[n-1].Raw) {
+			c.Position, c.Err = 0, fmt.Errorf("%w: its journal is not that of the other copies: somebody else wrote it, or it is of another repository", repository.ErrNoRepository)
 		}
 	}
 	return copies

@@ -40,6 +40,7 @@ type statusReport struct {
 	Verdict     string         `json:"verdict"`
 	Sources     []sourceStatus `json:"sources"`
 	Copies      []copyStatus   `json:"copies"`
+	Foreign     string         `json:"foreign,omitempty"` // somebody else writes
 }
 
 func (a *app) status() *cobra.Command {
@@ -49,11 +50,7 @@ func (a *app) status() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			x := access{}
-			name, list, err := a.list(c.Context(), x, nil)
-			if err != nil {
-				return err
-			}
-			_, r, err := a.reader(c.Context(), x)
+			r, list, err := a.list(c.Context(), x, nil)
 			if err != nil {
 				return err
 			}
@@ -61,7 +58,7 @@ func (a *app) status() *cobra.Command {
 			if report.Fingerprint, err = r.Fingerprint(); err != nil {
 				return err
 			}
-			positions := a.positions(c.Context(), x, name)
+			positions := a.positions(c.Context(), x, r)
 			var head uint64
 			for _, p := range positions {
 				head = max(head, p.Position)
@@ -70,6 +67,12 @@ func (a *app) status() *cobra.Command {
 				head = max(head, known.Seq) // copies that were all cut back are behind, too
 			}
 			report.copies(a.cfg.StateDir, positions, head)
+			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil && known.Seq <= r.Chain.Len() && (known.Seq < r.Chain.Len() || journal.Hash(r.Chain.Entries()[known.Seq-1].Raw) != known.Hash) {
+				report.Foreign = "the copies hold records that this host did not write: every backup will be refused; run `lifeboat backup` to see what to do"
+			}
+			if report.Foreign != "" {
+				report.Verdict = "bad"
+			}
 			for _, s := range a.cfg.Sources {
 				report.source(s.Name, list, positions, a.now())
 			}
@@ -139,6 +142,9 @@ func (a *app) reported(r statusReport) error {
 		}
 	}
 	var bad []string
+	if r.Foreign != "" {
+		bad = append(bad, r.Foreign)
+	}
 	for _, s := range r.Sources {
 		if s.Last == nil {
 			bad = append(bad, fmt.Sprintf("source %s was never backed up", s.Source))

@@ -52,7 +52,7 @@ var rules = []rule{
 	{pkg: "restore", may: mayRestore},
 	{pkg: "verify", may: mayVerify},
 	{pkg: "catalog", may: mayRestore},
-	{pkg: "source/*", may: []string{"restore", "snapshot"}},
+	{pkg: "source/*", may: []string{"restore", "capture", "snapshot"}},
 	{pkg: "repository", may: mayRepository},
 	{pkg: "daemon", may: []string{"**"}, never: []string{"cmd/**"}},
 	{pkg: "cmd/**", may: []string{"**"}},

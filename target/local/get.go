@@ -31,7 +31,7 @@ func (t *Target) get(ctx context.Context, name string, off, n int64) (io.ReadClo
 	defer release(d)
 	f, err := openRegular(d, path.Base(name))
 	if err != nil {
-		return nil, absent(err)
+		return nil, unreadable(absent(err))
 	}
 	if n < 0 {
 		n = math.MaxInt64 - off
@@ -86,6 +86,14 @@ func absent(err error) error {
 	return err
 }
 
+// unreadable marks the errors that will come again.
+func unreadable(err error) error {
+	if errors.Is(err, syscall.EIO) || errors.Is(err, errLink) || errors.Is(err, errSpecial) {
+		return fmt.Errorf("%w: %w", target.ErrUnreadable, err)
+	}
+	return err
+}
+
 // reader reads a range of an object until its context is done.
 type reader struct {
 	ctx     context.Context
@@ -101,7 +109,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.section.Read(p)
 	if err != nil && err != io.EOF {
-		err = r.t.fail("get", r.name, err)
+		err = r.t.fail("get", r.name, unreadable(err))
 	}
 	return n, err
 }
