@@ -48,6 +48,16 @@ func (c *Chain) WriterAfter(seq uint64) (note.Verifier, error) {
 	return key, nil
 }
 
+// Rotated reports whether the take-over of record seq kept the key of its writer: then only the epoch is new.
+func (c *Chain) Rotated(seq uint64) bool {
+	for i, w := range c.writers {
+		if w.seq == seq && i > 0 {
+			return w.key.KeyHash() == c.writers[i-1].key.KeyHash()
+		}
+	}
+	return false
+}
+
 // Len is the number of verified records, which is also the number of the newest.
 func (c *Chain) Len() uint64 { return uint64(len(c.entries)) }
 

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -161,7 +162,8 @@ func lockState(dir string) (*os.File, error) {
 		pid := make([]byte, 20)
 		n, _ := f.Read(pid) // only for the message
 		_ = f.Close()
-		return nil, fmt.Errorf("state directory %s: %w (process %s): wait for it and repeat", dir, ErrLocked, strings.TrimSpace(string(pid[:n])))
+		who := strings.TrimSpace(string(pid[:n]))
+		return nil, fmt.Errorf("state directory %s: %w (process %s): wait for it and repeat", dir, ErrLocked, cmp.Or(who, "unknown"))
 	}
 	if err := cleanState(dir); err != nil {
 		return nil, errors.Join(err, f.Close())

@@ -40,6 +40,9 @@ func readMarker(ctx context.Context, t target.Target) (m marker, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, fmt.Errorf("%w: %s is missing (is the right disk mounted, the path right?)", ErrNoRepository, markerName)
 	}
+	if errors.Is(err, target.ErrUnreadable) {
+		return m, fmt.Errorf("%w: %w", ErrNoRepository, err)
+	}
 	if err != nil {
 		return m, err
 	}

@@ -57,7 +57,7 @@ func (a *app) auditLog() *cobra.Command {
 				if e.Time.Before(from) || action != "" && string(e.Type) != action || !strings.Contains(e.By, who) {
 					continue
 				}
-				rows = append(rows, auditRow{e.Seq, e.Time, e.By, string(e.Type), object(e), e.Reason, journal.Hash(e.Raw)})
+				rows = append(rows, auditRow{e.Seq, e.Time, e.By, string(e.Type), object(r.Chain, e), e.Reason, journal.Hash(e.Raw)})
 			}
 			if a.json {
 				return a.printJSON(rows)
@@ -79,8 +79,14 @@ func (a *app) auditLog() *cobra.Command {
 }
 
 // object names what a record is about.
-func object(e journal.Entry) string {
+func object(c *journal.Chain, e journal.Entry) string {
 	switch {
+	case e.Takeover != nil && c.Rotated(e.Seq):
+		return "a new epoch, the same host"
+	case e.Takeover != nil:
+		return "a new host"
+	case e.Log != nil && e.Log.Gap != "":
+		return "gap: " + clean(e.Log.Gap)
 	case e.Snapshot != nil:
 		return restore.FormatID(e.Seq)
 	case e.Drop != nil:

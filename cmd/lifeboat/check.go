@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
 	"lifeboat/repository"
@@ -110,7 +111,7 @@ func (a *app) checkOne(ctx context.Context, x access, args []string, part float6
 		job.Contents = identityPath(x) != ""
 	case errors.Is(err, crypto.ErrIdentity) && identityPath(x) == "" && job.Source == "":
 		// nothing opens it: what can be seen without a key is checked
-	case absent(err) && !errors.Is(err, crypto.ErrIdentity), errors.Is(err, crypto.ErrDamaged):
+	case chunkstore.Damaged(err) && !errors.Is(err, crypto.ErrIdentity):
 		job.Failed = err // the keys or the index do not load: the report names it
 	default:
 		return nil, err
@@ -180,7 +181,7 @@ func (a *app) checked(name string, r *verify.Report) error {
 		}
 	}
 	if len(r.Damage) > 0 {
-		return verdictError{fmt.Errorf("%s is damaged: where another copy is whole, move this one away and run `lifeboat init`, which makes it anew; otherwise back up now, which stores again what is lost", name)}
+		return verdictError{fmt.Errorf("%s is damaged: where another copy is whole, move this one away and run `lifeboat init`, which makes it anew; otherwise back up now, which stores again what is lost of packs and index; lost key files come back with `lifeboat keys reseal`, lost records do not", name)}
 	}
 	return nil
 }
