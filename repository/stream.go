@@ -60,7 +60,7 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	if err != nil {
 		return err
 	}
-	log, err := s.open(ctx, c, last, opaque)
+	log, err := s.open(ctx, h, last, opaque)
 	if err != nil {
 		return err
 	}
@@ -100,9 +100,13 @@ func lockStream(dir, name, opaque string) (*os.File, error) {
 	return f, nil
 }
 
-// open opens the log where capture stopped. What the server no longer has is a gap, which is recorded.
-func (s *Stream) open(ctx context.Context, c Config, last *capture.Header, opaque string) (snapshot.Log, error) {
-	var from snapshot.Pos
+// open opens the log where capture stopped; at the first time where the newest snapshot ends, so that the log goes on from it. What
+// the server no longer has is a gap, which is recorded.
+func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, opaque string) (snapshot.Log, error) {
+	from, err := h.newestEnd(ctx, opaque)
+	if err != nil {
+		return nil, err
+	}
 	if last != nil {
 		from = last.To
 	}
@@ -110,13 +114,38 @@ func (s *Stream) open(ctx context.Context, c Config, last *capture.Header, opaqu
 	if errors.Is(err, snapshot.ErrLogGone) {
 		if log, err = s.Source.OpenLog(ctx, snapshot.Pos{}); err == nil {
 			s.Gap(from, snapshot.Pos{})
-			err = recordLog(ctx, c, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}})
+			err = recordLog(ctx, h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}})
+			from = snapshot.Pos{}
 		}
 	}
 	if err == nil {
 		s.Opened(from)
 	}
 	return log, err
+}
+
+// newestEnd is where the newest snapshot of a source ends, as the first copy that answers says; zero without one.
+func (h *Host) newestEnd(ctx context.Context, opaque string) (end snapshot.Pos, err error) {
+	var errs []error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		r, err := Open(ctx, c.Target)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
+			continue
+		}
+		for _, e := range r.Chain.Snapshots() {
+			if e.Snapshot.Source == opaque {
+				if end, err = snapshot.ParsePos(e.Snapshot.To); err != nil {
+					return end, err
+				}
+			}
+		}
+		return end, nil
+	}
+	return end, errors.Join(errs...)
 }
 
 // head is the number of the newest record that this host knows.

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"lifeboat/source/sqlite"
+	"lifeboat/snapshot"
 )
 
 // findingRow is a preflight's result in JSON.
@@ -24,15 +25,21 @@ func (a *app) doctor() *cobra.Command {
 		Short: "Run every preflight of a source and say what to change",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			_, cfg, err := a.source(args[0])
+			src, cfg, err := a.source(args[0])
 			if err != nil {
 				return err
 			}
+			patient, ok := src.(interface {
+				Doctor(ctx context.Context) []snapshot.Finding
+			})
+			if !ok {
+				return usagef("source %s: engine %s has no preflights in this version", args[0], cfg.Engine)
+			}
 			bad := false
 			rows := []findingRow{}
-			for _, f := range sqlite.New(cfg.Path, sqlite.Options{TempDir: a.cfg.StateDir}).Doctor(c.Context()) {
+			for _, f := range patient.Doctor(c.Context()) {
 				rows = append(rows, findingRow{f.Name, string(f.Level), f.Detail, f.Fix})
-				bad = bad || f.Level == sqlite.Fail
+				bad = bad || f.Level == snapshot.Fail
 			}
 			if a.json {
 				err = a.printJSON(rows)

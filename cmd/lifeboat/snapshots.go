@@ -14,9 +14,11 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/capture"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
+	"lifeboat/snapshot"
 )
 
 // snapshotRow is a snapshot in JSON.
@@ -169,11 +171,15 @@ func (a *app) window() *cobra.Command {
 		Short: "Show every interval that can be restored, and each gap with its reason",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			_, list, err := a.list(c.Context(), x, args)
+			r, list, err := a.list(c.Context(), x, args)
 			if err != nil {
 				return err
 			}
-			rows := windows(list)
+			logs := &reaches{r: r, logs: map[string]restore.Log{}}
+			rows, err := windows(c.Context(), list, logs)
+			if err != nil {
+				return err
+			}
 			if a.json {
 				return a.printJSON(rows)
 			}
@@ -192,34 +198,85 @@ func (a *app) window() *cobra.Command {
 	return a.jsonFlag(c)
 }
 
-// windows groups snapshots by source. Without a log there is a gap between any two of them.
-func windows(list []repository.Snapshot) []windowRow {
+// reaches finds out how far the log goes on from a snapshot.
+type reaches struct {
+	r    *repository.Reader
+	logs map[string]restore.Log // by source
+}
+
+// from returns the end of the log that goes on from a snapshot without a gap, and the time it covers; the snapshot's own where
+// there is none.
+func (l *reaches) from(ctx context.Context, s repository.Snapshot) (to snapshot.Pos, until time.Time, err error) {
+	if to, err = snapshot.ParsePos(s.To); err != nil || to.IsZero() {
+		return to, s.Taken, err
+	}
+	log, ok := l.logs[s.Name]
+	if !ok {
+		if log, err = l.r.Log(ctx, s.Name); err != nil {
+			return to, s.Taken, err
+		}
+		l.logs[s.Name] = log
+	}
+	cover := capture.Cover(log.Objects, to)
+	if len(cover) == 0 {
+		return to, s.Taken, nil
+	}
+	last := cover[len(cover)-1]
+	h, _, err := log.Reader.Header(ctx, last)
+	if err != nil {
+		return to, s.Taken, err
+	}
+	if h.Until.Before(s.Taken) {
+		return last.To, s.Taken, nil
+	}
+	return last.To, h.Until, nil
+}
+
+// windows groups snapshots by source. There is a gap between any two of them that no log connects.
+func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]windowRow, error) {
 	rows := []windowRow{}
 	at := map[string]int{}
-	last := map[string]int{} // snapshot in list
-	for n, s := range list {
+	type end struct {
+		to    snapshot.Pos
+		until time.Time
+	}
+	last := map[string]end{}
+	for _, s := range list {
+		to, until, err := logs.from(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", restore.FormatID(s.Seq), err)
+		}
 		i, ok := at[s.Name]
 		if !ok {
-			at[s.Name], last[s.Name] = len(rows), n
-			rows = append(rows, windowRow{s.Name, s.Taken, s.Taken, s.From, s.To, []gap{}})
+			at[s.Name], last[s.Name] = len(rows), end{to, until}
+			rows = append(rows, windowRow{s.Name, s.Taken, until, s.From, to.String(), []gap{}})
 			continue
 		}
-		w := &rows[i]
-		reason := "no log is captured: a time in here means the snapshot at its beginning"
-		if s.Taken.Before(list[last[s.Name]].Taken) {
-			reason = "the host's clock went back here"
+		w, before := &rows[i], last[s.Name]
+		begin, err := snapshot.ParsePos(s.To)
+		if err != nil {
+			return nil, err
 		}
-		w.Gaps = append(w.Gaps, gap{list[last[s.Name]].Taken, s.Taken, reason})
-		w.To = s.To
+		if order, ok := before.to.Compare(begin); before.to.IsZero() || !ok || order < 0 {
+			reason := "no log is captured: a time in here means the snapshot at its beginning"
+			if len(logs.logs[s.Name].Objects) > 0 {
+				reason = "the log was not captured"
+			}
+			if s.Taken.Before(before.until) {
+				reason = "the host's clock went back here"
+			}
+			w.Gaps = append(w.Gaps, gap{before.until, s.Taken, reason})
+		}
+		w.To = to.String()
 		if s.Taken.Before(w.Earliest) {
 			w.Earliest = s.Taken
 		}
-		if s.Taken.After(w.Latest) {
-			w.Latest = s.Taken
+		if until.After(w.Latest) {
+			w.Latest = until
 		}
-		last[s.Name] = n
+		last[s.Name] = end{to, until}
 	}
-	return rows
+	return rows, nil
 }
 
 // reasons groups the gaps by reason.

@@ -31,7 +31,8 @@ type session struct {
 	segmentSize int64
 	blockSize   int
 	notices     []*pgconn.Notice
-	stop        func() bool // ends the watch over the context
+	ctx         context.Context // ends it
+	stop        func() bool     // ends the watch over ctx
 }
 
 // parse reads the DSN for replication connections. Errors never quote it.
@@ -104,7 +105,7 @@ func dialAny(ctx context.Context, cfg *pgconn.Config) (*session, *pgconn.Config,
 
 // dial opens a replication connection that ends with ctx, and learns what server it is.
 func dial(ctx context.Context, cfg *pgconn.Config) (_ *session, err error) {
-	s := &session{}
+	s := &session{ctx: ctx}
 	cfg = cfg.Copy()
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { s.notices = append(s.notices, n) }
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {

@@ -45,7 +45,7 @@ const (
 // hints say what to do next, by SQLSTATE.
 var hints = map[string]string{
 	invalidPassword: "set password_file, PGPASSWORD or a .pgpass entry for this user",
-	notAuthorised:   "allow this user and host in pg_hba.conf with a line for the database `replication`, then reload the server; `lifeboat doctor` prints the line",
+	notAuthorised:   "as a superuser: CREATE ROLE <user> REPLICATION LOGIN, if it is missing; then a line in pg_hba.conf such as `host replication <user> <this address>/32 scram-sha-256`, and SELECT pg_reload_conf()",
 	noPrivilege:     "run on the server, as a superuser: ALTER ROLE <user> REPLICATION",
 	noDatabase:      "correct the database in the dsn",
 	tooMany:         "raise max_wal_senders on the server (two are used while a backup runs), and restart it",
@@ -124,4 +124,10 @@ func rootCause(err error) error {
 		}
 		err = next
 	}
+}
+
+// oneLine is an error without its second line.
+func oneLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
 }

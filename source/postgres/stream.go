@@ -31,6 +31,7 @@ type stream struct {
 	at      snapshot.Pos // of the next byte
 	stretch uint64       // bytes of a segment, or of a part of one
 	branch  string       // history of the line, where it was just entered
+	first   pgproto3.BackendMessage
 
 	mu      sync.Mutex // of what is sent
 	durable snapshot.Pos
@@ -45,10 +46,27 @@ func (s *Source) OpenLog(ctx context.Context, from snapshot.Pos) (snapshot.Log, 
 		return nil, &Error{Op: "capture the log of", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
 	}
 	t := &stream{Source: s, at: from}
-	if err := t.open(ctx, cfg); err != nil {
+	if err = t.open(ctx, cfg); err == nil {
+		err = t.start()
+	}
+	if errors.Is(err, snapshot.ErrLogGone) {
+		err = errors.Join(err, s.drop(ctx, t.cfg))
+	}
+	if err != nil {
 		return nil, errors.Join(describe("capture the log of", cfg, err), t.Close())
 	}
 	return t, nil
+}
+
+// drop removes the slot where it was invalidated: it would keep nothing any more.
+func (s *Source) drop(ctx context.Context, cfg *pgconn.Config) error {
+	ses, err := dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer ses.close()
+	_, err = ses.rows(fmt.Sprintf("DROP_REPLICATION_SLOT %q WAIT", s.Slot))
+	return err
 }
 
 func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
@@ -162,28 +180,15 @@ func (t *stream) send(answer bool) {
 // line streams one timeline and, where the server has left it, moves to the next; nil then.
 func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 	timeline := uint32(t.at.Line)
-	dec, err := newDecoder(lineage{version: t.session.version, system: t.session.system, timeline: timeline, segmentSize: t.session.segmentSize},
-		lsn(t.at.Offset-t.at.Offset%uint64(t.session.segmentSize)))
+	from := t.begin()
+	dec, err := newDecoder(lineage{version: t.session.version, system: t.session.system, timeline: timeline, segmentSize: t.session.segmentSize}, lsn(from.Offset))
 	if err != nil {
 		return err
 	}
-	// The decoder begins with a whole segment, of which parts may stand already.
-	from := snapshot.Pos{Line: t.at.Line, Offset: t.at.Offset - t.at.Offset%uint64(t.session.segmentSize)}
-	t.mu.Lock()
-	t.session.timeline = timeline
-	if t.durable.Line != t.at.Line {
-		t.durable = t.at
-	}
-	t.mu.Unlock()
-	if err := t.session.send(fmt.Sprintf("START_REPLICATION SLOT %q PHYSICAL %s TIMELINE %d", t.Slot, lsn(from.Offset), timeline)); err != nil {
-		return err
-	}
-	m, err := t.session.receive()
-	if err != nil {
-		return gone(err)
-	}
-	if _, ok := m.(*pgproto3.CopyBothResponse); !ok {
-		return fmt.Errorf("stream the log: %T instead of the log: %w", m, errProtocol)
+	if t.first == nil {
+		if err := t.start(); err != nil {
+			return err
+		}
 	}
 	r := &lineReader{stream: t, decoder: dec, at: from, emit: emit}
 	if t.branch != "" {
@@ -191,10 +196,11 @@ func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 		t.branch = ""
 	}
 	for {
-		_ = t.session.Conn().SetReadDeadline(time.Now().Add(silence)) //nolint:forbidigo // a deadline of the connection
-		m, err := t.session.receive()
-		if err != nil {
-			return gone(err)
+		m := t.first
+		if t.first = nil; m == nil {
+			if m, err = t.receive(); err != nil {
+				return err
+			}
 		}
 		switch m := m.(type) {
 		case *pgproto3.CopyData:
@@ -207,6 +213,51 @@ func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 			return fmt.Errorf("stream the log: %T in the middle: %w", m, errProtocol)
 		}
 	}
+}
+
+// begin is where the stream of a line begins: with a whole segment, because the decoder does, of which parts may stand already.
+func (t *stream) begin() snapshot.Pos {
+	return snapshot.Pos{Line: t.at.Line, Offset: t.at.Offset - t.at.Offset%uint64(t.session.segmentSize)}
+}
+
+// start begins to stream a line, and waits for the first message: only then is it known whether the server has the log.
+func (t *stream) start() error {
+	from := t.begin()
+	t.mu.Lock()
+	t.session.timeline = uint32(from.Line)
+	if t.durable.Line != from.Line {
+		t.durable = from
+	}
+	t.mu.Unlock()
+	if err := t.session.send(fmt.Sprintf("START_REPLICATION SLOT %q PHYSICAL %s TIMELINE %d", t.Slot, lsn(from.Offset), from.Line)); err != nil {
+		return err
+	}
+	m, err := t.session.receive()
+	if err != nil {
+		return gone(err)
+	}
+	if _, ok := m.(*pgproto3.CopyBothResponse); !ok {
+		return fmt.Errorf("stream the log: %T instead of the log: %w", m, errProtocol)
+	}
+	t.send(true)
+	if m, err = t.receive(); err != nil {
+		return err
+	}
+	if d, ok := m.(*pgproto3.CopyData); ok {
+		m = &pgproto3.CopyData{Data: slices.Clone(d.Data)}
+	}
+	t.first = m
+	return nil
+}
+
+// receive returns the next message, and gives up on a server that is silent for long.
+func (t *stream) receive() (pgproto3.BackendMessage, error) {
+	_ = t.session.Conn().SetReadDeadline(time.Now().Add(silence)) //nolint:forbidigo // a deadline of the connection
+	if err := t.session.ctx.Err(); err != nil {                   // its watch set a deadline before this one
+		return nil, err
+	}
+	m, err := t.session.receive()
+	return m, gone(err)
 }
 
 // gone tells that the server dropped what was asked for.

@@ -9,32 +9,16 @@ import (
 	"syscall"
 
 	"github.com/dustin/go-humanize"
+
+	"lifeboat/snapshot"
 )
-
-// Level is the verdict of a Finding.
-type Level string
-
-// Levels, from harmless to "a snapshot will fail".
-const (
-	OK   Level = "ok"
-	Warn Level = "warn"
-	Fail Level = "fail"
-)
-
-// Finding is what one preflight found.
-type Finding struct {
-	Name   string // what was looked at, in a few words
-	Level  Level
-	Detail string // one line
-	Fix    string // a command or statement to paste; empty where there is nothing to do
-}
 
 // walLarge is when a log has outgrown any checkpointing that works: the default is one each 4 MiB.
 const walLarge = 128 << 20
 
 // Doctor runs every preflight of the database, and changes nothing. It stops early where the rest cannot be looked at,
 // and never fails itself.
-func (s *Source) Doctor(ctx context.Context) []Finding {
+func (s *Source) Doctor(ctx context.Context) []snapshot.Finding {
 	d := doctor{source: s}
 	d.run(ctx)
 	return d.found
@@ -42,18 +26,18 @@ func (s *Source) Doctor(ctx context.Context) []Finding {
 
 type doctor struct {
 	source *Source
-	found  []Finding
+	found  []snapshot.Finding
 }
 
-func (d *doctor) add(name string, level Level, detail, fix string) {
-	d.found = append(d.found, Finding{name, level, detail, fix})
+func (d *doctor) add(name string, level snapshot.Level, detail, fix string) {
+	d.found = append(d.found, snapshot.Finding{Name: name, Level: level, Detail: detail, Fix: fix})
 }
 
 // failed adds err as a finding, with its hint as the fix.
 func (d *doctor) failed(name string, err error) {
 	var e *Error
 	if errors.As(describe("examine", d.source.path, err), &e) {
-		d.add(name, Fail, e.Err.Error(), e.Hint)
+		d.add(name, snapshot.Fail, e.Err.Error(), e.Hint)
 	}
 }
 
@@ -63,7 +47,7 @@ func (d *doctor) run(ctx context.Context) {
 		d.failed("file", err)
 		return
 	}
-	d.add("file", OK, fmt.Sprintf("%s, mode %v", path, info.Mode().Perm()), "")
+	d.add("file", snapshot.OK, fmt.Sprintf("%s, mode %v", path, info.Mode().Perm()), "")
 	ses, err := openSession(ctx, path)
 	if err != nil {
 		d.failed("open", err)
@@ -79,19 +63,19 @@ func (d *doctor) run(ctx context.Context) {
 		d.failed("header", err)
 		return
 	}
-	d.add("header", OK, fmt.Sprintf("page size %d bytes, file %s", h.pageSize, size(info.Size())), "")
+	d.add("header", snapshot.OK, fmt.Sprintf("page size %d bytes, file %s", h.pageSize, size(info.Size())), "")
 	wal, err := ses.probe(ctx)
 	if err != nil {
 		d.failed("schema", err)
 		return
 	}
-	d.add("schema", OK, "readable", "")
+	d.add("schema", snapshot.OK, "readable", "")
 	if wal {
-		d.add("journal mode", OK, "WAL: snapshots never block writers", "")
+		d.add("journal mode", snapshot.OK, "WAL: snapshots never block writers", "")
 		d.sideFiles(path, info)
 		return
 	}
-	d.add("journal mode", Warn, "rollback journal: each snapshot needs a temporary copy and delays writers",
+	d.add("journal mode", snapshot.Warn, "rollback journal: each snapshot needs a temporary copy and delays writers",
 		"PRAGMA journal_mode=WAL;")
 	d.tempSpace(info.Size())
 }
@@ -104,17 +88,17 @@ func (d *doctor) sideFiles(path string, info fs.FileInfo) {
 			d.failed(suffix, err)
 			continue
 		}
-		level, detail, fix := OK, fmt.Sprintf("%s, mode %v", size(side.Size()), side.Mode().Perm()), ""
+		level, detail, fix := snapshot.OK, fmt.Sprintf("%s, mode %v", size(side.Size()), side.Mode().Perm()), ""
 		owner, sideOwner := ownerOf(info), ownerOf(side)
 		switch {
 		case owner != sideOwner:
-			level, detail = Warn, fmt.Sprintf("owned by user %d, the database by user %d", sideOwner, owner)
+			level, detail = snapshot.Warn, fmt.Sprintf("owned by user %d, the database by user %d", sideOwner, owner)
 			fix = fmt.Sprintf("chown --reference='%s' '%s%s'", path, path, suffix)
 		case side.Mode().Perm() != info.Mode().Perm():
-			level, detail = Warn, fmt.Sprintf("mode %v, the database has %v", side.Mode().Perm(), info.Mode().Perm())
+			level, detail = snapshot.Warn, fmt.Sprintf("mode %v, the database has %v", side.Mode().Perm(), info.Mode().Perm())
 			fix = fmt.Sprintf("chmod --reference='%s' '%s%s'", path, path, suffix)
 		case suffix == "-wal" && side.Size() > walLarge:
-			level, fix = Warn, "PRAGMA wal_checkpoint(TRUNCATE);"
+			level, fix = snapshot.Warn, "PRAGMA wal_checkpoint(TRUNCATE);"
 			detail += ": checkpoints do not keep up, look for a reader that never ends its transaction"
 		}
 		d.add(suffix, level, detail, fix)
@@ -129,7 +113,7 @@ func (d *doctor) tempSpace(need int64) {
 	case free < need:
 		d.failed("temporary space", checkSpace(d.source.opts.TempDir, need))
 	default:
-		d.add("temporary space", OK, fmt.Sprintf("%s free in %s, %s needed", size(free), d.source.opts.TempDir, size(need)), "")
+		d.add("temporary space", snapshot.OK, fmt.Sprintf("%s free in %s, %s needed", size(free), d.source.opts.TempDir, size(need)), "")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"lifeboat/snapshot"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,7 @@ func TestRefusesWhatIsNoDatabase(t *testing.T) {
 			_, err := New(path, Options{}).Open(t.Context(), zeroPos)
 			wantError(t, err, c.want)
 			for _, f := range New(path, Options{}).Doctor(t.Context()) {
-				if f.Level == Fail {
+				if f.Level == snapshot.Fail {
 					return
 				}
 			}
@@ -163,7 +164,7 @@ func TestOwnership(t *testing.T) {
 		}
 	}
 	for _, f := range New(path, Options{}).Doctor(t.Context()) {
-		if f.Level != OK {
+		if f.Level != snapshot.OK {
 			t.Errorf("%+v", f)
 		}
 	}

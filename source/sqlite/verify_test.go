@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"lifeboat/snapshot"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,7 +59,7 @@ func TestDoctor(t *testing.T) {
 		var words []string
 		for _, f := range New(path, Options{}).Doctor(t.Context()) {
 			words = append(words, f.Name+" "+string(f.Level))
-			if f.Level != OK && f.Fix == "" || f.Detail == "" || strings.Contains(f.Detail, "\n") {
+			if f.Level != snapshot.OK && f.Fix == "" || f.Detail == "" || strings.Contains(f.Detail, "\n") {
 				t.Errorf("%+v", f)
 			}
 		}
