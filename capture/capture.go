@@ -151,8 +151,13 @@ type sealed struct {
 func (c *capture) add(p snapshot.LogPiece) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open.data == nil {
-		c.open.from = p.From
+	if p.From.Line != c.open.from.Line {
+		if len(c.open.data) > 0 { // the line ended
+			if err := c.finish(); err != nil {
+				return err
+			}
+		}
+		c.open = stretch{from: p.From}
 	}
 	if at := c.open.to(); p.From != at {
 		return fmt.Errorf("capture the log: a piece from %s where %s was due: a fault of lifeboat", p.From, at)

@@ -223,6 +223,34 @@ func TestRunWithoutTargets(t *testing.T) {
 	}
 }
 
+// TestRunOverLines captures a log that goes on in another line, in the middle of a segment.
+func TestRunOverLines(t *testing.T) {
+	f := newFixture(t, 8, 3*segmentSize)
+	tg := newTarget(t)
+	end := segmentSize + 4321
+	log := func(yield func(snapshot.LogPiece, error) bool) {
+		for _, p := range []snapshot.LogPiece{
+			{From: pos(0), To: pos(segmentSize), Data: f.log[:segmentSize], Segment: true},
+			{From: pos(segmentSize), To: pos(end), Data: f.log[segmentSize:end]},
+			{From: snapshot.Pos{Line: 4, Offset: segmentSize}, To: snapshot.Pos{Line: 4, Offset: 2 * segmentSize}, Data: f.log[segmentSize : 2*segmentSize], Segment: true},
+			{From: snapshot.Pos{Line: 4, Offset: 2 * segmentSize}, To: snapshot.Pos{Line: 4, Offset: 3 * segmentSize}, Data: f.log[2*segmentSize:], Segment: true},
+		} {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+	must(t, capture.Run(t.Context(), f.job(capture.Target{Name: "disk", Target: tg}), log))
+	objects, err := capture.List(t.Context(), tg, "0123456789abcdef")
+	must(t, err)
+	for line, want := range map[uint64]uint64{3: uint64(end), 4: 3 * segmentSize} {
+		cover := capture.Cover(objects, snapshot.Pos{Line: line, Offset: segmentSize})
+		if n := len(cover); n == 0 || cover[n-1].To.Offset != want {
+			t.Errorf("line %d is covered by %v", line, cover)
+		}
+	}
+}
+
 // TestReaderRefuses damages, swaps and forges objects.
 func TestReaderRefuses(t *testing.T) {
 	f := newFixture(t, 5, segmentSize+5000)

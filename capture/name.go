@@ -16,7 +16,7 @@ type Kind string
 
 // The kinds of objects.
 const (
-	Segment Kind = "segment" // a whole segment of the engine's log: the same bytes on every copy
+	Segment Kind = "segment" // a whole segment of the engine's log, or the end of a line: the same bytes on every copy
 	Tail    Kind = "tail"    // what came since; a segment replaces it
 )
 

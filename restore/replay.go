@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lifeboat/capture"
+	"lifeboat/crypto"
 	"lifeboat/snapshot"
 )
 
@@ -14,12 +15,19 @@ type Replay struct {
 	Snapshot Candidate
 	Log      []capture.Object // in order, without a gap from the snapshot's end on; none: the snapshot is the point
 	End      snapshot.Pos     // how far Log reaches
+	Branches []Branch         // where it changes to another line
 	// Stop is the record at whose start, or with Through behind which, the replay ends; nil: with the log.
 	Stop    *uint64
 	Through bool
 	// Last is the last commit that will be there, Left the first that will not; nil where the plan did not come across one.
 	Last, Left *snapshot.LogEvent
 	Until      time.Time // by the server's clock: what was committed before it is there
+}
+
+// Branch is a place where the log goes on in another line.
+type Branch struct {
+	At   snapshot.Pos
+	Text string // the engine's own
 }
 
 // Log is the captured log of one source on one copy.
@@ -35,6 +43,9 @@ func PlanReplay(ctx context.Context, all []Candidate, log Log, p Point, before b
 	if p.Seq != 0 || len(log.Objects) == 0 || len(all) == 0 {
 		c, err := Choose(all, p)
 		return &Replay{Snapshot: c, End: c.To, Until: c.Taken}, err
+	}
+	if err := w.learn(); err != nil {
+		return nil, err
 	}
 	// From the newest back: the nearest snapshot from which the point can be reached.
 	var nearest error
@@ -58,11 +69,74 @@ func PlanReplay(ctx context.Context, all []Candidate, log Log, p Point, before b
 
 // way looks for a point.
 type way struct {
-	ctx    context.Context
-	log    Log
-	point  Point
-	before bool
-	why    error // the snapshot at hand is before the point and does not lead there
+	ctx      context.Context
+	log      Log
+	point    Point
+	before   bool
+	branches map[uint64]snapshot.BranchID // by line
+	why      error                        // the snapshot at hand is before the point and does not lead there
+}
+
+// learn reads where each line left another one.
+func (w *way) learn() error {
+	first := map[uint64]capture.Object{}
+	for _, o := range w.log.Objects {
+		if f, ok := first[o.From.Line]; !ok || o.From.Offset < f.From.Offset || o.From == f.From && o.To.Offset > f.To.Offset {
+			first[o.From.Line] = o
+		}
+	}
+	w.branches = map[uint64]snapshot.BranchID{}
+	for line, o := range first {
+		events, err := w.log.Reader.Events(w.ctx, o)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if e.Kind != snapshot.Branch {
+				continue
+			}
+			b, err := snapshot.ParseBranchID(e.ID)
+			if err != nil {
+				return fmt.Errorf("read the history of line %d: %w: %w", line, crypto.ErrDamaged, err)
+			}
+			w.branches[line] = b
+		}
+	}
+	return nil
+}
+
+// follow extends a replay over the lines that left its own, the newest each time.
+func (w *way) follow(r *Replay) {
+	for {
+		var next uint64
+		for line, b := range w.branches {
+			if b.Parent.Line == r.End.Line && line > next && b.Parent.Offset >= r.start().Offset && b.Parent.Offset <= r.End.Offset {
+				next = line
+			}
+		}
+		if next == 0 {
+			return
+		}
+		b := w.branches[next]
+		at := snapshot.Pos{Line: next, Offset: b.Parent.Offset}
+		cover := capture.Cover(w.log.Objects, at)
+		if len(cover) == 0 {
+			return
+		}
+		for n := len(r.Log); n > 0 && r.Log[n-1].From.Line == b.Parent.Line && r.Log[n-1].From.Offset >= b.Parent.Offset; n-- {
+			r.Log = r.Log[:n-1]
+		}
+		r.Branches = append(r.Branches, Branch{at, b.Text})
+		r.Log, r.End = append(r.Log, cover...), cover[len(cover)-1].To
+	}
+}
+
+// start is where the last line of a replay begins.
+func (r *Replay) start() snapshot.Pos {
+	if n := len(r.Branches); n > 0 {
+		return r.Branches[n-1].At
+	}
+	return r.Snapshot.To
 }
 
 // from looks for the point behind a snapshot; nil where it is not there, with why where the snapshot is before it.
@@ -71,6 +145,9 @@ func (w *way) from(c Candidate) (*Replay, error) {
 	r := &Replay{Snapshot: c, Log: capture.Cover(w.log.Objects, c.To), End: c.To, Until: c.Taken}
 	if n := len(r.Log); n > 0 {
 		r.End = r.Log[n-1].To
+	}
+	w.follow(r)
+	if n := len(r.Log); n > 0 {
 		h, _, err := w.log.Reader.Header(w.ctx, r.Log[n-1])
 		if err != nil {
 			return nil, err
@@ -194,6 +271,9 @@ func (w *way) stop(r *Replay, i int, e snapshot.LogEvent, through bool) *Replay 
 	}
 	r.Log = r.Log[:i+1]
 	r.End = r.Log[i].To
+	for n := len(r.Branches); n > 0 && r.Branches[n-1].At.Line > r.End.Line; n-- {
+		r.Branches = r.Branches[:n-1]
+	}
 	return r
 }
 
@@ -221,9 +301,23 @@ func (w *way) events(r *Replay, o capture.Object) ([]snapshot.LogEvent, error) {
 	}
 	var out []snapshot.LogEvent
 	for _, e := range all {
-		if e.Start >= r.Snapshot.To.Offset && e.Kind != snapshot.Branch {
+		if e.Kind != snapshot.Branch && r.holds(o.From.Line, e) {
 			out = append(out, e)
 		}
 	}
 	return out, nil
+}
+
+// holds reports whether an event of a line is on the way: a line begins with a copy of what came before it, and its parent may
+// have gone on behind the place where it was left.
+func (r *Replay) holds(line uint64, e snapshot.LogEvent) bool {
+	from, to := r.Snapshot.To, ^uint64(0)
+	for _, b := range r.Branches {
+		if b.At.Line > line {
+			to = min(to, b.At.Offset)
+		} else if b.At.Line == line {
+			from = b.At
+		}
+	}
+	return e.Start >= from.Offset && e.End <= to
 }

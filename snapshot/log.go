@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -48,8 +49,25 @@ const (
 	Commit EventKind = "commit"
 	Abort  EventKind = "abort"
 	Mark   EventKind = "mark" // a point that somebody named
-	Branch EventKind = "line" // this line left another one here; ID is what the engine keeps about it
+	Branch EventKind = "line" // the line of this event left another one; ID is a BranchID
 )
+
+// BranchID is what a Branch says: which line was left at which offset, and what the engine keeps about it.
+type BranchID struct {
+	Parent Pos
+	Text   string
+}
+
+// String and ParseBranchID are its form in a LogEvent: the position, a newline, the text.
+func (b BranchID) String() string { return b.Parent.String() + "\n" + b.Text }
+
+// ParseBranchID is the inverse of String.
+func ParseBranchID(s string) (b BranchID, err error) {
+	at, text, _ := strings.Cut(s, "\n")
+	b.Parent, err = ParsePos(at)
+	b.Text = text
+	return b, err
+}
 
 // LogEvent is a record of the log to which a restore can go. Its record may begin in an earlier piece, and ends in this one.
 type LogEvent struct {

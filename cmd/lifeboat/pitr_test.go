@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,7 +38,8 @@ func (x *fixture) stream() (end func(syscall.Signal)) {
 }
 
 // caught waits until the log is durable up to where the server is now.
-func caught(t *testing.T, pg *testenv.Postgres) {
+func (x *fixture) caught(pg *testenv.Postgres) {
+	t := x.t
 	t.Helper()
 	at := pg.Query("postgres", "SELECT pg_switch_wal(), pg_current_wal_flush_lsn()")[0][1]
 	for range 600 {
@@ -46,7 +48,29 @@ func caught(t *testing.T, pg *testenv.Postgres) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatalf("the log was not captured up to %s: %v", at, pg.Query("postgres", "SELECT * FROM pg_stat_replication"))
+	t.Fatalf("the log was not captured up to %s: %v\n%s", at, pg.Query("postgres", "SELECT * FROM pg_stat_replication"), x.read("stream.log"))
+}
+
+// promote makes the server open a timeline of its own, as a standby does that takes over.
+func promote(t *testing.T, pg *testenv.Postgres) {
+	t.Helper()
+	before := pg.Query("postgres", "SELECT timeline_id FROM pg_control_checkpoint()")[0][0]
+	pg.Query("postgres", "ALTER SYSTEM SET restore_command = '/bin/false'")
+	pg.Run("pg_ctl", "stop", "-D", pg.Dir, "-w", "-s", "-m", "immediate")
+	if err := os.WriteFile(filepath.Join(pg.Dir, "recovery.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(pg.Dir, "recovery.signal"), ownerOf(t, pg.Dir), -1); err != nil {
+		t.Fatal(err)
+	}
+	pg.Start()
+	for range 300 {
+		if row := pg.Query("postgres", "SELECT pg_is_in_recovery(), timeline_id FROM pg_control_checkpoint()")[0]; row[0] == "f" && row[1] != before {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("the server did not open another timeline")
 }
 
 // TestPointInTime captures the log of a live cluster while it is killed and taken up again, and restores to points of every
@@ -79,7 +103,9 @@ func TestPointInTime(t *testing.T) {
 	add(4)
 	x.want(0, "backup", "crm") // beside the stream
 	add(6)
-	caught(t, pg)
+	promote(t, pg) // under the stream, and with no snapshot after it
+	add(5)
+	x.caught(pg)
 	end(syscall.SIGTERM)
 	x.want(0, "check", "--identity", x.path("key"))
 

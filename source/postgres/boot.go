@@ -113,7 +113,7 @@ func reached(ctx context.Context, l Layout, dir string, port int, m Manifest, r 
 			return ctx.Err()
 		}
 	}
-	left, err := branch(dir, m.Timeline)
+	left, err := branch(dir, r.End.Line)
 	if err != nil {
 		return err
 	}
@@ -126,15 +126,15 @@ func reached(ctx context.Context, l Layout, dir string, port int, m Manifest, r 
 	}
 	switch {
 	case left < least:
-		return fmt.Errorf("%w: it left timeline %d at %s, before %s: do not use it, and report this", ErrNotReached, m.Timeline, left, least)
+		return fmt.Errorf("%w: it left timeline %d at %s, before %s: do not use it, and report this", ErrNotReached, r.End.Line, left, least)
 	case r.Stop != nil && !r.Through && left > lsn(*r.Stop):
-		return fmt.Errorf("%w: it left timeline %d at %s, behind %s where it should have stopped: do not use it, and report this", ErrNotReached, m.Timeline, left, lsn(*r.Stop))
+		return fmt.Errorf("%w: it left timeline %d at %s, behind %s where it should have stopped: do not use it, and report this", ErrNotReached, r.End.Line, left, lsn(*r.Stop))
 	}
 	return nil
 }
 
 // branch is where the cluster left a timeline, as the history that it wrote says.
-func branch(dir string, timeline uint32) (lsn, error) {
+func branch(dir string, timeline uint64) (lsn, error) {
 	histories, err := filepath.Glob(filepath.Join(dir, "pg_wal", "*.history"))
 	if err != nil {
 		return 0, err
@@ -146,7 +146,7 @@ func branch(dir string, timeline uint32) (lsn, error) {
 			return 0, err
 		}
 		for line := range strings.Lines(string(b)) {
-			if f := strings.Fields(line); len(f) >= 2 && f[0] == strconv.FormatUint(uint64(timeline), 10) {
+			if f := strings.Fields(line); len(f) >= 2 && f[0] == strconv.FormatUint(timeline, 10) {
 				return parseLSN(f[1])
 			}
 		}

@@ -216,6 +216,16 @@ func (s *Sink) Finish(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, b := range s.replay.Branches {
+		name := fmt.Sprintf("pg_wal/%08X.history", b.At.Line)
+		if _, ok := s.segments[name]; ok {
+			continue
+		}
+		if err := s.main.Add(name, b.Text, 0o600); err != nil {
+			return err
+		}
+		s.made[s.main]++
+	}
 	for _, o := range s.replay.Log {
 		if err := s.log.Log(ctx, o, &walWriter{s, o.From}); err != nil {
 			return err
@@ -269,7 +279,7 @@ max_logical_replication_workers = 0
 // behind the point: at the end of the log no record follows that could reach one.
 func (s *Sink) recovery() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Written by lifeboat restore. All log that is needed stands in pg_wal.\nrestore_command = '/bin/false'\nrecovery_target_timeline = '%d'\n", s.manifest.Timeline)
+	fmt.Fprintf(&b, "# Written by lifeboat restore. All log that is needed stands in pg_wal.\nrestore_command = '/bin/false'\nrecovery_target_timeline = '%d'\n", s.replay.End.Line)
 	if r := s.replay; r.Stop != nil {
 		fmt.Fprintf(&b, "recovery_target_lsn = '%s'\nrecovery_target_inclusive = %t\n", lsn(*r.Stop), r.Through)
 		action := "promote"

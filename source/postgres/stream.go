@@ -192,7 +192,7 @@ func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 	}
 	r := &lineReader{stream: t, decoder: dec, at: from, emit: emit}
 	if t.branch != "" {
-		r.events = []snapshot.LogEvent{{Kind: snapshot.Branch, Start: t.at.Offset, End: t.at.Offset + 1, Time: time.Unix(0, 0), ID: t.branch}}
+		r.events = []snapshot.LogEvent{{Kind: snapshot.Branch, Start: t.at.Offset, End: t.at.Offset, Time: time.Unix(0, 0), ID: t.branch}}
 		t.branch = ""
 	}
 	for {
@@ -301,7 +301,7 @@ func (t *stream) next() error {
 	if err != nil {
 		return err
 	}
-	t.branch = row[1]
+	t.branch = snapshot.BranchID{Parent: snapshot.Pos{Line: t.at.Line, Offset: uint64(start)}, Text: row[1]}.String()
 	t.at = snapshot.Pos{Line: timeline, Offset: uint64(start) - uint64(start)%t.stretch}
 	return nil
 }
