@@ -20,6 +20,14 @@ import (
 // soak reports whether a test may take hours: LIFEBOAT_SOAK=1 tries everything where a usual run takes a sample.
 func soak() bool { return os.Getenv("LIFEBOAT_SOAK") != "" }
 
+// soakTimes is n in a long run.
+func soakTimes(n int) int {
+	if soak() {
+		return n
+	}
+	return 0
+}
+
 // built is the directory of realProgram, once it was needed.
 var built string
 

@@ -87,6 +87,7 @@ func TestPointInTime(t *testing.T) {
 		}
 	}
 	add(3)
+	x.real = true
 	end := x.stream()
 	for !strings.Contains(pg.Query("postgres", "SELECT count(*) FROM pg_replication_slots WHERE active")[0][0], "1") {
 		time.Sleep(50 * time.Millisecond)
@@ -117,7 +118,7 @@ func TestPointInTime(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 6))
 	pick := func() (int, entry) { n := 3 + r.IntN(len(entries)-3); return n, entries[n] } // what was committed before the first snapshot is out of reach
 	points := map[string]int{"latest": len(entries), "name:before the upgrade": 8, "lsn:" + between: 21}
-	for range 2 {
+	for range 1 + soakTimes(9) {
 		n, e := pick()
 		points[e.at] = n + 1
 		n, e = pick()
