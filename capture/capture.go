@@ -164,7 +164,9 @@ func (c *capture) add(p snapshot.LogPiece) error {
 	}
 	c.open.data = append(c.open.data, p.Data...)
 	c.open.events = append(c.open.events, p.Events...)
-	c.open.until = p.Until
+	if !p.Until.IsZero() { // else what was said before still holds
+		c.open.until = p.Until
+	}
 	if p.Segment {
 		if err := c.finish(); err != nil {
 			return err

@@ -38,7 +38,7 @@ type LogPiece struct {
 	Data     []byte // valid until the next piece; may be empty, to move Until
 	Segment  bool   // a segment of the log ends at To
 	Events   []LogEvent
-	Until    time.Time // by the server's clock: what was committed before it stands before To
+	Until    time.Time // by the server's clock: what was committed before it stands before To; zero if not known
 }
 
 // EventKind says what an event is.
