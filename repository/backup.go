@@ -44,6 +44,7 @@ type Backup struct {
 // Done is a backup that was committed.
 type Done struct {
 	journal.Entry
+	Damaged  []string // what the source says is damaged in it
 	Warnings []string
 }
 
@@ -156,7 +157,11 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 	if err != nil {
 		return nil, err
 	}
-	return &Done{e, append(warnings, t.Warnings...)}, nil
+	d := &Done{Entry: e, Warnings: append(warnings, t.Warnings...)}
+	if v, ok := view.(interface{ Damaged() []string }); ok {
+		d.Damaged = v.Damaged()
+	}
+	return d, nil
 }
 
 // moment is the time now, rounded up, so that what is consistent now holds nothing from after it: what people see and type

@@ -62,6 +62,10 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 		a.note("warning: %s", w)
 	}
 	missed := a.missed(h)
+	for _, what := range d.Damaged {
+		a.note("DAMAGED in the source: %s", clean(what))
+		missed = verdictError{fmt.Errorf("%s is committed as the database is, and the server found damaged pages: restore an older snapshot beside it and compare", restore.FormatID(d.Seq))}
+	}
 	s := d.Snapshot
 	row := snapshotJSON(repository.Snapshot{Source: repository.Source{Name: name, Engine: engine}, Seq: d.Seq, SnapshotBody: s}, copyStates(h.Copies, d.Seq))
 	if a.json {

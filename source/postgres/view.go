@@ -63,6 +63,9 @@ func (v *view) Manifest() ([]byte, error) {
 	return json.Marshal(m)
 }
 
+// Damaged is what the server found damaged while it sent the files, in its words. They are in the snapshot as they are.
+func (v *view) Damaged() []string { return v.damaged }
+
 // Close implements snapshot.View.
 func (v *view) Close() error {
 	if v.backup != nil {
