@@ -30,6 +30,19 @@ type Postgres struct {
 // PostgresBin is the directory of the programs of the version that scripts/setup installs.
 const PostgresBin = "/usr/lib/postgresql/15/bin"
 
+// PostgresVersion is the directory of the programs of another version that scripts/setup installs.
+func PostgresVersion(t testing.TB, major string) string {
+	t.Helper()
+	dir := filepath.Join("/usr/local/lib/lifeboat-test/postgresql", major, "bin")
+	if dir, major := PostgresBin, "/"+major+"/"; strings.Contains(dir, major) {
+		return dir
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatalf("%v: run scripts/setup", err)
+	}
+	return dir
+}
+
 // StartPostgres makes a cluster with the programs in bin and starts it; lines are added to its postgresql.conf. The
 // superuser is postgres, and needs no password.
 func StartPostgres(t testing.TB, bin string, lines ...string) *Postgres {
@@ -78,7 +91,11 @@ func StopPostgres(t testing.TB, bin, dir string) {
 // Run runs one of the server's programs as the user that the server runs as, and returns what it prints.
 func (p *Postgres) Run(program string, args ...string) string {
 	p.t.Helper()
-	cmd := command(p.t.Context(), filepath.Join(p.Bin, program), args...)
+	path := filepath.Join(p.Bin, program)
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join(PostgresBin, program) // clients work with newer servers too
+	}
+	cmd := command(p.t.Context(), path, args...)
 	var out strings.Builder // a pipe would be kept open by a server
 	file, err := os.CreateTemp(p.Base, "out-*")
 	must(p.t, err)
