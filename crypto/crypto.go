@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strconv"
 )
 
 // IDSize is the length of an ID in bytes.
@@ -103,6 +104,14 @@ func (h *Hasher) Local(b []byte) ID { return h.one(h.local, b) }
 func (h *Hasher) Source(name string) string {
 	id := h.one(h.source, []byte(name))
 	return hex.EncodeToString(id[:8])
+}
+
+// Log is the opaque name of the n-th log of a source: of the first it is the source's own.
+func (h *Hasher) Log(source string, n uint64) string {
+	if n > 0 {
+		source += "\x00" + strconv.FormatUint(n, 10)
+	}
+	return h.Source(source)
 }
 
 // Pages is the ID of a chunk of length bytes whose pages have the given hashes.

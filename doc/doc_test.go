@@ -257,11 +257,10 @@ type file struct {
 // source yields its files in order of name.
 type source []file
 
-func (s source) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return s, nil }
-func (s source) Range() (from, to snapshot.Pos)                            { return from, to }
-func (s source) Size() int64                                               { return 0 }
-func (s source) Manifest() ([]byte, error)                                 { return nil, nil }
-func (s source) Close() error                                              { return nil }
+func (s source) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return s, nil }
+func (s source) Summary() (snapshot.Summary, error)                           { return snapshot.Summary{}, nil }
+func (s source) Size() int64                                                  { return 0 }
+func (s source) Close() error                                                 { return nil }
 
 func (s source) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

@@ -94,6 +94,8 @@ type SnapshotBody struct {
 	Duration int64     `json:"duration_ms"`
 	// Amplification is how many bytes of frames a restore decodes per byte of content.
 	Amplification float64 `json:"amplification,omitempty"`
+	// Log numbers the logs of a source: one begins with the snapshot that none leads to from the ones before.
+	Log uint64 `json:"log,omitempty"`
 }
 
 // DropBody forgets a snapshot.
@@ -124,7 +126,7 @@ type ClockBody struct {
 
 // LogBody says that a stretch of a source's log was captured, or why it was not.
 type LogBody struct {
-	Source string `json:"source"` // opaque
+	Source string `json:"source"` // opaque, of the source's log
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Gap    string `json:"gap,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +59,13 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	if err := h.syncChunks(ctx, reader); err != nil {
 		return nil, err
 	}
-	d, err := h.take(ctx, b, first, reader)
+	d, err := h.take(ctx, b, first, reader, false)
+	if errors.Is(err, snapshot.ErrPrior) {
+		why := err
+		if d, err = h.take(ctx, b, first, reader, true); err == nil {
+			d.Warnings = append(d.Warnings, fmt.Sprintf("everything was read: %v", why))
+		}
+	}
 	if full(err) && len(h.Copies) > 1 {
 		first.Err = err
 		if other, perr := h.primary(); perr == nil && other != first {
@@ -99,18 +106,29 @@ func (h *Host) syncChunks(ctx context.Context, r *Reader) error {
 	return h.catalog.SyncChunks(ctx, h.Chain(), open)
 }
 
-func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) (_ *Done, err error) {
+// take takes a snapshot, with whole of everything that the source has.
+func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, whole bool) (_ *Done, err error) {
 	start := h.Now()
 	holds, err := h.holds(ctx, first, reader.Frames.Index())
 	if err != nil {
 		return nil, err
 	}
 	var warnings []string
-	base, since, err := h.base(ctx, b.Name, reader, holds, &warnings)
+	newest, base, err := h.base(ctx, b.Name, reader, holds, &warnings)
 	if err != nil {
 		return nil, err
 	}
-	view, err := b.Source.Open(ctx, since)
+	prior, err := prior(ctx, newest, base)
+	if err != nil {
+		return nil, err
+	}
+	if prior != nil && (whole || b.Full || newest.Amplification > maxAmplification) {
+		prior.Files = nil
+	}
+	if prior != nil {
+		prior.Anew = b.Full
+	}
+	view, err := b.Source.Open(ctx, prior)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +164,12 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 	if base != nil && !b.Full {
 		r.Snapshot.Kind = "incremental"
 	}
+	if newest != nil {
+		r.Snapshot.Log = newest.Log
+	}
+	if t.Anew {
+		r.Snapshot.Log++
+	}
 	if err := h.index(ctx, first.Target, packs, &r); err != nil {
 		return nil, err
 	}
@@ -158,8 +182,12 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader) 
 		return nil, err
 	}
 	d := &Done{Entry: e, Warnings: append(warnings, t.Warnings...)}
-	if v, ok := view.(interface{ Damaged() []string }); ok {
-		d.Damaged = v.Damaged()
+	for _, f := range t.Findings {
+		if f.Level == snapshot.Fail {
+			d.Damaged = append(d.Damaged, f.Detail)
+		} else {
+			d.Warnings = append(d.Warnings, f.Name+": "+f.Detail)
+		}
 	}
 	return d, nil
 }
@@ -204,27 +232,45 @@ func (h *Host) index(ctx context.Context, t target.Target, packs []chunkstore.Pa
 	return nil
 }
 
-// base is the newest snapshot of the source. A base that cannot be read costs an increment, never a backup.
-func (h *Host) base(ctx context.Context, name string, r *Reader, holds func(crypto.ID) bool, warnings *[]string) (*snapshot.Base, snapshot.Pos, error) {
-	opaque := h.keys.IDs.NewHasher().Source(name)
-	all := h.Chain().Snapshots()
-	for i := len(all) - 1; i >= 0; i-- {
-		s := all[i].Snapshot
-		if s.Source != opaque {
-			continue
-		}
-		tree, err := r.TreeOf(ctx, s)
-		if ctx.Err() != nil {
-			return nil, snapshot.Pos{}, ctx.Err()
-		}
-		if err != nil {
-			*warnings = append(*warnings, fmt.Sprintf("the previous snapshot s%d cannot be read (%v): everything is compared by content; run `lifeboat check`", all[i].Seq, err))
-			return nil, snapshot.Pos{}, nil
-		}
-		since, err := snapshot.ParsePos(s.To)
-		return &snapshot.Base{Tree: tree, Holds: holds}, since, err
+// base is the newest snapshot of the source. One that cannot be read costs an increment, never a backup.
+func (h *Host) base(ctx context.Context, name string, r *Reader, holds func(crypto.ID) bool, warnings *[]string) (*journal.SnapshotBody, *snapshot.Base, error) {
+	e := newestOf(h.Chain(), h.keys.IDs.NewHasher().Source(name))
+	if e == nil {
+		return nil, nil, nil
 	}
-	return nil, snapshot.Pos{}, nil
+	tree, err := r.TreeOf(ctx, e.Snapshot)
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		*warnings = append(*warnings, fmt.Sprintf("the previous snapshot s%d cannot be read (%v): everything is compared by content; run `lifeboat check`", e.Seq, err))
+		return e.Snapshot, nil, nil
+	}
+	return e.Snapshot, &snapshot.Base{Tree: tree, Holds: holds}, nil
+}
+
+// newestOf is the newest snapshot of a source, nil without one.
+func newestOf(chain *journal.Chain, opaque string) *journal.Entry {
+	for _, e := range slices.Backward(chain.Snapshots()) {
+		if e.Snapshot.Source == opaque {
+			return &e
+		}
+	}
+	return nil
+}
+
+// maxAmplification is how many bytes of frames a restore may decode per byte before a snapshot reads everything: only what it
+// reads can it store again where it belongs.
+const maxAmplification = 1.4
+
+// prior is what a source may build its next view on.
+func prior(ctx context.Context, s *journal.SnapshotBody, base *snapshot.Base) (*snapshot.Prior, error) {
+	if base == nil {
+		return nil, nil
+	}
+	from, err1 := snapshot.ParsePos(s.From)
+	to, err2 := snapshot.ParsePos(s.To)
+	return &snapshot.Prior{From: from, To: to, Manifest: base.Tree.Root.Manifest, Files: base.Tree.Files(ctx)}, errors.Join(err1, err2)
 }
 
 // holds returns the question whether a frame still stands, whole as far as is known, on the copy that takes the snapshot:

@@ -124,11 +124,10 @@ func execute(t *testing.T, db *sql.DB, statement string, args ...any) {
 // letters is a source of one stream.
 type letters string
 
-func (l letters) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return l, nil }
-func (l letters) Range() (from, to snapshot.Pos)                            { return from, to }
-func (l letters) Size() int64                                               { return int64(len(l)) }
-func (l letters) Manifest() ([]byte, error)                                 { return nil, nil }
-func (l letters) Close() error                                              { return nil }
+func (l letters) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return l, nil }
+func (l letters) Summary() (snapshot.Summary, error)                           { return snapshot.Summary{}, nil }
+func (l letters) Size() int64                                                  { return int64(len(l)) }
+func (l letters) Close() error                                                 { return nil }
 
 func (l letters) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

@@ -246,9 +246,9 @@ func (r *Reader) TreeOf(ctx context.Context, s *journal.SnapshotBody) (*snapshot
 	return t, nil
 }
 
-// Log is the captured log of a source on this copy.
-func (r *Reader) Log(ctx context.Context, source string) (l restore.Log, err error) {
-	if l.Objects, err = capture.List(ctx, r.Target, r.hasher.Source(source)); err != nil {
+// Log is the n-th captured log of a source on this copy.
+func (r *Reader) Log(ctx context.Context, source string, n uint64) (l restore.Log, err error) {
+	if l.Objects, err = capture.List(ctx, r.Target, r.hasher.Log(source, n)); err != nil {
 		return l, err
 	}
 	l.Reader, err = capture.NewReader(r.Target, r.Chain, r.opens...)

@@ -46,12 +46,16 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 		}
 		return err
 	}
-	opaque := h.keys.IDs.NewHasher().Source(s.Name)
-	lock, err := lockStream(c.StateDir, s.Name, opaque)
+	lock, err := lockStream(c.StateDir, s.Name, h.keys.IDs.NewHasher().Source(s.Name))
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	newest, err := h.latest(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	opaque := h.keys.IDs.NewHasher().Log(s.Name, newest.Log)
 	signer, err := crypto.NewSigner(h.secrets.Repository, crypto.Writer, h.secrets.SigningSeed)
 	if err != nil {
 		return err
@@ -60,13 +64,13 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	if err != nil {
 		return err
 	}
-	log, err := s.open(ctx, h, last, opaque)
+	log, err := s.open(ctx, h, last, newest, opaque)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	if last != nil && last.System != log.System() {
-		return fmt.Errorf("capture the log of %s: %w: the log so far is of cluster %s, and cluster %s answers", s.Name, ErrOtherCluster, last.System, log.System())
+		return fmt.Errorf("capture the log of %s: %w: the log so far is of cluster %s, and cluster %s answers: if that is meant, `lifeboat backup %s --full` begins a new history beside the old one", s.Name, snapshot.ErrOther, last.System, log.System(), s.Name)
 	}
 	job := capture.Job{Source: opaque, System: log.System(), Repository: h.secrets.Repository, Keys: h.keys, Signer: signer,
 		SpoolDir: filepath.Join(c.StateDir, "spool", opaque), Durable: log.Durable, Failed: s.Failed,
@@ -86,9 +90,6 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	return errors.Join(err, stop())
 }
 
-// ErrOtherCluster is wrapped where a source answers as another cluster than the one that was backed up.
-var ErrOtherCluster = errors.New("this is another cluster")
-
 func lockStream(dir, name, opaque string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "stream-"+opaque+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -102,8 +103,8 @@ func lockStream(dir, name, opaque string) (*os.File, error) {
 
 // open opens the log where capture stopped; at the first time where the newest snapshot ends, so that the log goes on from it. What
 // the server no longer has is a gap, which is recorded.
-func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, opaque string) (snapshot.Log, error) {
-	from, err := h.newestEnd(ctx, opaque)
+func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest *journal.SnapshotBody, opaque string) (snapshot.Log, error) {
+	from, err := snapshot.ParsePos(newest.To)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +125,8 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, opaque
 	return log, err
 }
 
-// newestEnd is where the newest snapshot of a source ends, as the first copy that answers says; zero without one.
-func (h *Host) newestEnd(ctx context.Context, opaque string) (end snapshot.Pos, err error) {
+// latest is the newest snapshot of a source, as the first copy that answers says; an empty one without any.
+func (h *Host) latest(ctx context.Context, source string) (*journal.SnapshotBody, error) {
 	var errs []error
 	for _, c := range h.Copies {
 		if c.Err != nil {
@@ -136,16 +137,12 @@ func (h *Host) newestEnd(ctx context.Context, opaque string) (end snapshot.Pos, 
 			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
 			continue
 		}
-		for _, e := range r.Chain.Snapshots() {
-			if e.Snapshot.Source == opaque {
-				if end, err = snapshot.ParsePos(e.Snapshot.To); err != nil {
-					return end, err
-				}
-			}
+		if e := newestOf(r.Chain, h.keys.IDs.NewHasher().Source(source)); e != nil {
+			return e.Snapshot, nil
 		}
-		return end, nil
+		return &journal.SnapshotBody{}, nil
 	}
-	return end, errors.Join(errs...)
+	return nil, errors.Join(errs...)
 }
 
 // head is the number of the newest record that this host knows.

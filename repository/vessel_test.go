@@ -283,9 +283,8 @@ func restored(t *testing.T, r *repository.Reader, root journal.Ref) (cargo, erro
 // cargo is a source in memory: the content of each file. Names that end in .db are files of pages.
 type cargo map[string][]byte
 
-func (c cargo) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return c, nil }
-func (c cargo) Range() (from, to snapshot.Pos)                            { return from, to }
-func (c cargo) Manifest() ([]byte, error)                                 { return nil, nil }
+func (c cargo) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return c, nil }
+func (c cargo) Summary() (snapshot.Summary, error)                           { return snapshot.Summary{}, nil }
 
 func (c cargo) Size() int64  { return 0 }
 func (c cargo) Close() error { return nil }
@@ -307,7 +306,7 @@ func (c cargo) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 // breaking is a source that breaks off in the middle.
 type breaking struct{ cargo }
 
-func (b breaking) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return b, nil }
+func (b breaking) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return b, nil }
 
 func (b breaking) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {

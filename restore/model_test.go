@@ -38,6 +38,7 @@ var (
 )
 
 func TestModel(t *testing.T) {
+	deltas := 0
 	for seed := *from; seed < *from+*seeds; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			m := newModel(t, seed)
@@ -56,7 +57,11 @@ func TestModel(t *testing.T) {
 			for i := range m.taken {
 				m.compare(i)
 			}
+			deltas += m.deltas
 		})
+	}
+	if deltas == 0 {
+		t.Error("no view told only a difference")
 	}
 }
 
@@ -88,6 +93,8 @@ type model struct {
 	holdless float64 // the share of frames that are taken for lost
 	lost     lost    // in the last run
 	fresh    func(frame crypto.ID) bool
+	deltas   int   // files of which only a difference was sent
+	sent     int64 // bytes of content in the last run
 }
 
 // lost says which frames a run takes for lost. They are not, so older snapshots still restore; but no new one may need them.
@@ -335,13 +342,24 @@ func (m *model) take(full bool, fail int) (*snapshot.Taken, *chunkstore.Writer, 
 	m.lost = lost{share: m.holdless, salt: byte(m.rand.Uint32())}
 	holds := func(frame crypto.ID) bool { return !m.lost.has(frame) && len(r.Index().Lookup(frame)) > 0 }
 	var base *snapshot.Base
-	if len(m.taken) > 0 {
-		base = &snapshot.Base{Tree: m.tree(r, m.taken[len(m.taken)-1].root), Holds: holds}
+	v := &view{files: m.files, fail: fail, rand: m.rand}
+	if n := len(m.taken); n > 0 {
+		base = &snapshot.Base{Tree: m.tree(r, m.taken[n-1].root), Holds: holds}
+		if !full && m.rand.IntN(2) == 0 {
+			v.prior = m.taken[n-1].files
+		}
 	}
-	w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys))
-	s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: &view{files: m.files, fail: fail, rand: m.rand}, Chunks: w, IDs: m.keys.IDs,
-		Polynomial: m.pol, Known: known{m.catalog, holds}, Base: base, Full: full, MapDir: m.maps})
-	return s, w, err
+	for {
+		w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys))
+		s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: v, Chunks: w, IDs: m.keys.IDs,
+			Polynomial: m.pol, Known: known{m.catalog, holds}, Base: base, Full: full, MapDir: m.maps})
+		if v.prior == nil || m.holdless == 0 || !errors.Is(err, snapshot.ErrPrior) {
+			m.deltas, m.sent = m.deltas+v.deltas, v.sent
+			return s, w, err
+		}
+		w.Abort()
+		v = &view{files: m.files, fail: fail, rand: m.rand}
+	}
 }
 
 var errView = errors.New("the source broke off")
@@ -372,8 +390,8 @@ func (m *model) snapshot(full bool) {
 	for _, f := range m.files {
 		size += int64(len(f.data))
 	}
-	if s.Size != size || s.Read != size {
-		m.t.Fatalf("run %d: size %d, read %d, want %d", m.run, s.Size, s.Read, size)
+	if s.Size != size || s.Read != m.sent {
+		m.t.Fatalf("run %d: size %d, want %d; read %d, sent %d", m.run, s.Size, size, s.Read, m.sent)
 	}
 	run := w.Run()
 	m.fresh = func(frame crypto.ID) bool { return [12]byte(frame[:12]) == run }
@@ -489,6 +507,10 @@ type view struct {
 	files map[string]file
 	fail  int
 	rand  *rand.Rand
+	prior map[string]file // of which some files only tell the difference
+
+	deltas int
+	sent   int64
 }
 
 // Items implements snapshot.View.
@@ -508,6 +530,12 @@ func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 				size = -1
 			}
 			item := snapshot.Item{Name: name, Kind: f.kind, PageSize: f.page, Size: size, Mode: f.mode, ModTime: f.time, Body: &pieces{strings.NewReader(string(f.data)), v.rand.Uint64()}}
+			if old, ok := v.prior[name]; ok && v.rand.IntN(3) > 0 {
+				v.difference(&item, old, f)
+			}
+			if v.sent += int64(len(f.data)); item.Delta != nil {
+				v.sent -= int64(len(f.data) - len(item.Delta.Pages)*f.page)
+			}
 			if !yield(item, nil) {
 				return
 			}
@@ -518,14 +546,35 @@ func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	}
 }
 
-// Range implements snapshot.View.
-func (v *view) Range() (from, to snapshot.Pos) { return snapshot.Pos{}, snapshot.Pos{} }
+// difference makes an item tell only how the file differs from the prior snapshot's, with some pages that do not.
+func (v *view) difference(item *snapshot.Item, old, f file) {
+	if f.kind != snapshot.Pages || old.kind != f.kind || old.page != f.page || len(f.data)%f.page != 0 || len(old.data)%f.page != 0 {
+		return
+	}
+	d := &snapshot.Delta{Keep: v.rand.Int64N(1 + 2*int64(len(old.data)/f.page))}
+	if v.rand.IntN(3) > 0 {
+		d.Keep = int64(len(old.data) / f.page)
+	}
+	var body []byte
+	for at := 0; at < len(f.data); at += f.page {
+		have := make([]byte, f.page)
+		if at < len(old.data) && int64(at/f.page) < d.Keep {
+			copy(have, old.data[at:])
+		}
+		if page := f.data[at : at+f.page]; !bytes.Equal(page, have) || v.rand.IntN(20) == 0 {
+			d.Pages = append(d.Pages, int64(at/f.page))
+			body = append(body, page...)
+		}
+	}
+	item.Delta, item.Body = d, &pieces{bytes.NewReader(body), v.rand.Uint64()}
+	v.deltas++
+}
+
+// Summary implements snapshot.View.
+func (v *view) Summary() (snapshot.Summary, error) { return snapshot.Summary{}, nil }
 
 // Size implements snapshot.View.
 func (v *view) Size() int64 { return 0 }
-
-// Manifest implements snapshot.View.
-func (v *view) Manifest() ([]byte, error) { return nil, nil }
 
 // Close implements snapshot.View.
 func (v *view) Close() error { return nil }

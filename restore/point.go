@@ -28,6 +28,9 @@ type Point struct {
 	Position    *uint64 // everything before it
 	Transaction string  // up to it
 	Mark        string  // a point that somebody named
+
+	Before bool   // leave out the transaction that the point names
+	Line   uint64 // line of the log that the way ends in; 0: the newest that leads there
 }
 
 // inLog reports whether only a log can reach p.
@@ -96,6 +99,7 @@ type Candidate struct {
 	Seq      uint64
 	Taken    time.Time
 	From, To snapshot.Pos // the log that the snapshot needs to be consistent, and holds
+	Log      uint64       // that goes on from it: a number of its source's
 }
 
 // Choose picks the snapshot for p among those of one source, oldest first. Errors wrap ErrRefused and say what can be

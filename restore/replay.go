@@ -14,6 +14,7 @@ import (
 type Replay struct {
 	Snapshot Candidate
 	Log      []capture.Object // in order, without a gap from the snapshot's end on; none: the snapshot is the point
+	Reader   *capture.Reader  // of Log
 	End      snapshot.Pos     // how far Log reaches
 	Branches []Branch         // where it changes to another line
 	// Stop is the record at whose start, or with Through behind which, the replay ends; nil: with the log.
@@ -30,26 +31,33 @@ type Branch struct {
 	Text string // the engine's own
 }
 
-// Log is the captured log of one source on one copy.
+// Log is one captured log of a source on one copy.
 type Log struct {
 	Objects []capture.Object
 	Reader  *capture.Reader
 }
 
-// PlanReplay chooses the snapshot and the log for p. Without a log that goes on from any snapshot it is Choose. before leaves out the
-// transaction that p names. Errors wrap ErrRefused and say what can be reached.
-func PlanReplay(ctx context.Context, all []Candidate, log Log, p Point, before bool) (*Replay, error) {
-	w := &way{ctx: ctx, log: log, point: p, before: before}
-	if p.Seq != 0 || len(log.Objects) == 0 || len(all) == 0 {
+// Logs are those of one source, by number.
+type Logs map[uint64]Log
+
+// PlanReplay chooses the snapshot and the log for p. Without any log that goes on from a snapshot it is Choose. Errors wrap ErrRefused
+// and say what can be reached.
+func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Replay, error) {
+	captured := 0
+	for _, l := range logs {
+		captured += len(l.Objects)
+	}
+	if p.Seq != 0 || captured == 0 || len(all) == 0 {
 		c, err := Choose(all, p)
 		return &Replay{Snapshot: c, End: c.To, Until: c.Taken}, err
 	}
-	if err := w.learn(); err != nil {
-		return nil, err
-	}
 	// From the newest back: the nearest snapshot from which the point can be reached.
 	var nearest error
+	w := &way{ctx: ctx, point: p}
 	for i := len(all) - 1; i >= 0; i-- {
+		if err := w.enter(all, logs, all[i].Log); err != nil {
+			return nil, err
+		}
 		r, err := w.from(all[i])
 		if err != nil {
 			return nil, err
@@ -70,11 +78,28 @@ func PlanReplay(ctx context.Context, all []Candidate, log Log, p Point, before b
 // way looks for a point.
 type way struct {
 	ctx      context.Context
-	log      Log
 	point    Point
-	before   bool
+	number   uint64 // of log
+	log      Log
 	branches map[uint64]snapshot.BranchID // by line
+	lines    map[uint64]bool              // those that may be taken; nil: all
 	why      error                        // the snapshot at hand is before the point and does not lead there
+}
+
+// enter makes a log the one that is looked at.
+func (w *way) enter(all []Candidate, logs Logs, n uint64) error {
+	if w.branches != nil && w.number == n {
+		return nil
+	}
+	w.number, w.log, w.lines = n, logs[n], nil
+	if err := w.learn(); err != nil || w.point.Line == 0 {
+		return err
+	}
+	w.lines = map[uint64]bool{w.point.Line: true}
+	for b, ok := w.branches[w.point.Line]; ok && !w.lines[b.Parent.Line]; b, ok = w.branches[b.Parent.Line] {
+		w.lines[b.Parent.Line] = true
+	}
+	return nil
 }
 
 // learn reads where each line left another one.
@@ -110,7 +135,7 @@ func (w *way) follow(r *Replay) {
 	for {
 		var next uint64
 		for line, b := range w.branches {
-			if b.Parent.Line == r.End.Line && line > next && b.Parent.Offset >= r.start().Offset && b.Parent.Offset <= r.End.Offset {
+			if (w.lines == nil || w.lines[line]) && b.Parent.Line == r.End.Line && line > next && b.Parent.Offset >= r.start().Offset && b.Parent.Offset <= r.End.Offset {
 				next = line
 			}
 		}
@@ -142,11 +167,15 @@ func (r *Replay) start() snapshot.Pos {
 // from looks for the point behind a snapshot; nil where it is not there, with why where the snapshot is before it.
 func (w *way) from(c Candidate) (*Replay, error) {
 	w.why = nil
-	r := &Replay{Snapshot: c, Log: capture.Cover(w.log.Objects, c.To), End: c.To, Until: c.Taken}
+	r := &Replay{Snapshot: c, Log: capture.Cover(w.log.Objects, c.To), Reader: w.log.Reader, End: c.To, Until: c.Taken}
 	if n := len(r.Log); n > 0 {
 		r.End = r.Log[n-1].To
 	}
 	w.follow(r)
+	if w.point.Line != 0 && r.End.Line != w.point.Line {
+		w.why = fmt.Errorf("no captured log leads to timeline %d: the one behind %s ends in timeline %d", w.point.Line, FormatID(c.Seq), r.End.Line)
+		return nil, nil
+	}
 	if n := len(r.Log); n > 0 {
 		h, _, err := w.log.Reader.Header(w.ctx, r.Log[n-1])
 		if err != nil {
@@ -241,7 +270,7 @@ func (w *way) event(r *Replay) (*Replay, error) {
 	case len(found) > 1:
 		return nil, fmt.Errorf("%w: there are %d points of the %s: give the position: %s", ErrRefused, len(found), w.named(), positions(found))
 	}
-	return w.stop(r, in, found[0], !w.before), nil
+	return w.stop(r, in, found[0], !w.point.Before), nil
 }
 
 func (w *way) named() string {

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"iter"
@@ -10,9 +11,22 @@ import (
 
 // Source takes consistent views of one live database (or file tree). It is used by one goroutine at a time.
 type Source interface {
-	// Open pins a consistent view. since is the position of the newest committed snapshot of this source, or zero;
-	// an engine may use it to send less, never to send something else.
-	Open(ctx context.Context, since Pos) (View, error)
+	// Open pins a consistent view. prior is nil before the first snapshot; an engine may use it to send less, never to send
+	// something else.
+	Open(ctx context.Context, prior *Prior) (View, error)
+}
+
+// ErrOther is wrapped where a source is not the one that the prior snapshot, or the log, is of.
+var ErrOther = errors.New("another database answers here, or an older state of it")
+
+// Prior is the newest committed snapshot of a source.
+type Prior struct {
+	From, To Pos
+	Manifest []byte
+	// Files lists what it holds; nil where the next view must leave nothing out.
+	Files iter.Seq2[File, error]
+	// Anew says that it is not to be gone on from: another database may stand there now.
+	Anew bool
 }
 
 // View is one consistent state of a source. It stays consistent, whatever writers do, until Close.
@@ -20,15 +34,23 @@ type View interface {
 	// Items yields every file of the view once, in any order: the same order each time is quickest. An item's Body must be
 	// read to its end before the next item is asked for. The first error ends the sequence and condemns the view.
 	Items(ctx context.Context) iter.Seq2[Item, error]
-	// Range is the log range that the view needs to be consistent: equal ends for an engine without a log. It is
-	// final only after Items is exhausted.
-	Range() (from, to Pos)
-	// Manifest is what the engine must know to put the view back, a JSON object; nil for nothing. It is final only after
-	// Items is exhausted.
-	Manifest() ([]byte, error)
+	// Summary may be asked for when Items is exhausted.
+	Summary() (Summary, error)
 	// Size estimates the bytes that Items will yield, for progress; 0 means unknown.
 	Size() int64
 	Close() error
+}
+
+// Summary is what a view says of itself as a whole.
+type Summary struct {
+	// From and To are the log that the view needs to be consistent: equal ends for an engine without a log.
+	From, To Pos
+	// Manifest is what the engine must know to put the view back, a JSON object; nil for nothing.
+	Manifest []byte
+	// Findings are what the source noticed: with Fail, of content that is damaged and in the view as it is.
+	Findings []Finding
+	// Anew says that no log leads from the prior snapshot to this one.
+	Anew bool
 }
 
 // Kind says how an item's bytes are cut into chunks.
@@ -49,5 +71,12 @@ type Item struct {
 	Size     int64 // bytes; exact for Pages, -1 where a Stream does not know
 	Mode     fs.FileMode
 	ModTime  time.Time
-	Body     io.Reader // the content from first byte to last
+	Body     io.Reader // the content from first byte to last, or of Delta's pages
+	Delta    *Delta    // nil: Body has the whole content
+}
+
+// Delta is a file of pages as it differs from the prior snapshot's file of the same name.
+type Delta struct {
+	Keep  int64   // pages of the prior file that may stand, from its beginning
+	Pages []int64 // those that Body has instead, ascending; what is neither kept nor here is zero
 }

@@ -52,7 +52,7 @@ type Taken struct {
 	Read          int64 // bytes read from the source
 	Amplification float64
 	Warnings      []string
-	From, To      Pos
+	Summary
 }
 
 // Take reads the view and writes what is new to job.Chunks. On success everything but the open frames stands on the
@@ -144,6 +144,11 @@ func (t *taker) item(ctx context.Context, item Item) error {
 			return fmt.Errorf("page size %d", item.PageSize)
 		}
 		f.PageSize = item.PageSize
+		if item.Delta != nil {
+			f.Extents, f.Size, err = t.delta(ctx, item, old)
+			t.result.Read -= f.Size - int64(len(item.Delta.Pages)*item.PageSize) // the rest was not sent
+			break
+		}
 		f.Extents, f.Size, err = t.pages(ctx, item, old)
 	case Stream:
 		f.Extents, f.Size, err = t.stream(ctx, item, old)
@@ -172,10 +177,11 @@ func (t *taker) progress(n int) {
 }
 
 func (t *taker) finish() (*Taken, error) {
-	var err error
-	if t.tree.root.Manifest, err = t.job.View.Manifest(); err != nil {
+	summary, err := t.job.View.Summary()
+	if err != nil {
 		return nil, fmt.Errorf("describe %s: %w", t.job.Source, err)
 	}
+	t.tree.root.Manifest = summary.Manifest
 	root, err := t.tree.finish()
 	if err != nil {
 		return nil, err
@@ -188,8 +194,7 @@ func (t *taker) finish() (*Taken, error) {
 		return nil, err
 	}
 	r := t.result
-	r.Root, r.Size, r.Amplification = root, t.tree.root.Size, t.use.amplification()
-	r.From, r.To = t.job.View.Range()
+	r.Root, r.Size, r.Amplification, r.Summary = root, t.tree.root.Size, t.use.amplification(), summary
 	return &r, nil
 }
 

@@ -41,9 +41,8 @@ type copied struct {
 // letter is a source of one stream.
 type letter string
 
-func (l letter) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return l, nil }
-func (l letter) Range() (from, to snapshot.Pos)                            { return from, to }
-func (l letter) Manifest() ([]byte, error)                                 { return nil, nil }
+func (l letter) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return l, nil }
+func (l letter) Summary() (snapshot.Summary, error)                           { return snapshot.Summary{}, nil }
 
 func (l letter) Size() int64  { return int64(len(l)) }
 func (l letter) Close() error { return nil }

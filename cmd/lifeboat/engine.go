@@ -54,7 +54,6 @@ type goal struct {
 	to     string
 	start  bool // it will be started
 	replay *restore.Replay
-	log    restore.Log
 	engineOptions
 }
 
@@ -119,7 +118,7 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 		}
 	}
 	return &engine{
-		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size, g.replay, g.log.Reader) },
+		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size, g.replay) },
 		start: func(ctx context.Context) error {
 			how, err := postgres.Boot(ctx, bin, l, m, g.replay)
 			if err != nil {

@@ -30,6 +30,7 @@ func (a *app) restore() *cobra.Command {
 	var to, at string
 	var dry, start, before bool
 	var o engineOptions
+	var timeline uint64
 	c := &cobra.Command{
 		Use:   "restore SOURCE --to DIR",
 		Short: "Bring a source back into an empty directory",
@@ -58,7 +59,8 @@ func (a *app) restore() *cobra.Command {
 			if r.IndexLost != nil {
 				a.note("lifeboat: warning: %s: %v: the index was made anew from the packs; run `lifeboat check`", name, r.IndexLost)
 			}
-			s, replay, log, err := a.choose(c.Context(), r, args[0], point, before)
+			point.Before, point.Line = before, timeline
+			s, replay, err := a.choose(c.Context(), r, args[0], point)
 			if err != nil {
 				return err
 			}
@@ -71,7 +73,7 @@ func (a *app) restore() *cobra.Command {
 				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames, r.Target)
 				return errors.Join(err, a.planned(row))
 			}
-			engine, err := a.engine(c.Context(), goal{tree, to, start, replay, log, o})
+			engine, err := a.engine(c.Context(), goal{tree, to, start, replay, o})
 			if err != nil {
 				return err
 			}
@@ -92,6 +94,7 @@ func (a *app) restore() *cobra.Command {
 	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
 	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
 	f.BoolVar(&before, "before", false, "leave out the transaction that the point names")
+	f.Uint64Var(&timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
 	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVar(&start, "start", false, "start the restored database with its engine, or have it checked by it")
 	o.flags(f)
@@ -99,35 +102,38 @@ func (a *app) restore() *cobra.Command {
 }
 
 // choose plans the way to a point and says how far it is from what was asked.
-func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point, before bool) (s repository.Snapshot, replay *restore.Replay, log restore.Log, err error) {
+func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {
 	list, err := a.snapshotsOf(ctx, r, source)
 	if err != nil {
-		return s, nil, log, err
+		return s, nil, err
 	}
+	logs := restore.Logs{}
 	var all []restore.Candidate
 	for _, s := range list {
-		c := restore.Candidate{Seq: s.Seq, Taken: s.Taken}
+		c := restore.Candidate{Seq: s.Seq, Taken: s.Taken, Log: s.Log}
 		var err1, err2 error
 		c.From, err1 = snapshot.ParsePos(s.From)
 		c.To, err2 = snapshot.ParsePos(s.To)
 		if err := errors.Join(err1, err2); err != nil {
-			return s, nil, log, fmt.Errorf("snapshot %s: %w: %w", restore.FormatID(s.Seq), crypto.ErrDamaged, err)
+			return s, nil, fmt.Errorf("snapshot %s: %w: %w", restore.FormatID(s.Seq), crypto.ErrDamaged, err)
 		}
 		all = append(all, c)
+		if _, ok := logs[s.Log]; !ok {
+			if logs[s.Log], err = r.Log(ctx, source, s.Log); err != nil {
+				return s, nil, err
+			}
+		}
 	}
-	if log, err = r.Log(ctx, source); err != nil {
-		return s, nil, log, err
-	}
-	if replay, err = restore.PlanReplay(ctx, all, log, p, before); err != nil {
-		return s, nil, log, fmt.Errorf("restore %s: %w", source, err)
+	if replay, err = restore.PlanReplay(ctx, all, logs, p); err != nil {
+		return s, nil, fmt.Errorf("restore %s: %w", source, err)
 	}
 	a.way(source, replay, p)
 	for _, s := range list {
 		if s.Seq == replay.Snapshot.Seq {
-			return s, replay, log, nil
+			return s, replay, nil
 		}
 	}
-	return s, nil, log, errors.New("the chosen snapshot is gone")
+	return s, nil, errors.New("the chosen snapshot is gone")
 }
 
 // way says what a restore will bring back, where it is not exactly what was asked for.

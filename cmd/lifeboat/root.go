@@ -20,6 +20,7 @@ import (
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
+	"lifeboat/snapshot"
 )
 
 // Exit codes.
@@ -104,7 +105,7 @@ func exitCode(err error) int {
 	case errors.As(err, &verdict):
 		return exitVerdict
 	}
-	for _, refusal := range []error{restore.ErrRefused, repository.ErrLocked, repository.ErrNotInitialised, repository.ErrNoRepository, crypto.ErrIdentity, journal.ErrForeign, errTrust, errDeclined} {
+	for _, refusal := range []error{restore.ErrRefused, repository.ErrLocked, repository.ErrNotInitialised, repository.ErrNoRepository, snapshot.ErrOther, crypto.ErrIdentity, journal.ErrForeign, errTrust, errDeclined} {
 		if errors.Is(err, refusal) {
 			return exitRefused
 		}

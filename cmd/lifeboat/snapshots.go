@@ -175,7 +175,7 @@ func (a *app) window() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			logs := &reaches{r: r, logs: map[string]restore.Log{}}
+			logs := &reaches{r: r, logs: map[logOf]restore.Log{}}
 			rows, err := windows(c.Context(), list, logs)
 			if err != nil {
 				return err
@@ -201,7 +201,13 @@ func (a *app) window() *cobra.Command {
 // reaches finds out how far the log goes on from a snapshot.
 type reaches struct {
 	r    *repository.Reader
-	logs map[string]restore.Log // by source
+	logs map[logOf]restore.Log
+}
+
+// logOf is a log of a source.
+type logOf struct {
+	source string
+	number uint64
 }
 
 // from returns the end of the log that goes on from a snapshot without a gap, and the time it covers; the snapshot's own where
@@ -210,12 +216,13 @@ func (l *reaches) from(ctx context.Context, s repository.Snapshot) (to snapshot.
 	if to, err = snapshot.ParsePos(s.To); err != nil || to.IsZero() {
 		return to, s.Taken, err
 	}
-	log, ok := l.logs[s.Name]
+	of := logOf{s.Name, s.Log}
+	log, ok := l.logs[of]
 	if !ok {
-		if log, err = l.r.Log(ctx, s.Name); err != nil {
+		if log, err = l.r.Log(ctx, s.Name, s.Log); err != nil {
 			return to, s.Taken, err
 		}
-		l.logs[s.Name] = log
+		l.logs[of] = log
 	}
 	cover := capture.Cover(log.Objects, to)
 	if len(cover) == 0 {
@@ -239,6 +246,7 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 	type end struct {
 		to    snapshot.Pos
 		until time.Time
+		log   uint64
 	}
 	last := map[string]end{}
 	for _, s := range list {
@@ -248,7 +256,7 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 		}
 		i, ok := at[s.Name]
 		if !ok {
-			at[s.Name], last[s.Name] = len(rows), end{to, until}
+			at[s.Name], last[s.Name] = len(rows), end{to, until, s.Log}
 			rows = append(rows, windowRow{s.Name, s.Taken, until, s.From, to.String(), []gap{}})
 			continue
 		}
@@ -257,10 +265,13 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 		if err != nil {
 			return nil, err
 		}
-		if order, ok := before.to.Compare(begin); before.to.IsZero() || !ok || order < 0 {
+		if order, ok := before.to.Compare(begin); s.Log != before.log || before.to.IsZero() || !ok || order < 0 {
 			reason := "no log is captured: a time in here means the snapshot at its beginning"
-			if len(logs.logs[s.Name].Objects) > 0 {
+			if len(logs.logs[logOf{s.Name, s.Log}].Objects) > 0 {
 				reason = "the log was not captured"
+			}
+			if s.Log != before.log {
+				reason = "another database, or an older state of it, stood there from then on"
 			}
 			if s.Taken.Before(before.until) {
 				reason = "the host's clock went back here"
@@ -274,7 +285,7 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 		if until.After(w.Latest) {
 			w.Latest = until
 		}
-		last[s.Name] = end{to, until}
+		last[s.Name] = end{to, until, s.Log}
 	}
 	return rows, nil
 }

@@ -310,10 +310,7 @@ func fill(page []byte, number, version int) {
 }
 
 // Open implements snapshot.Source.
-func (m memory) Open(context.Context, snapshot.Pos) (snapshot.View, error) { return m, nil }
-
-// Manifest implements snapshot.View.
-func (m memory) Manifest() ([]byte, error) { return nil, nil }
+func (m memory) Open(context.Context, *snapshot.Prior) (snapshot.View, error) { return m, nil }
 
 // Items implements snapshot.View.
 func (m memory) Items(context.Context) iter.Seq2[snapshot.Item, error] {
@@ -330,9 +327,10 @@ func (m memory) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	}
 }
 
-// Range implements snapshot.View.
-func (m memory) Range() (from, to snapshot.Pos) {
-	return snapshot.Pos{Line: 1, Offset: uint64(len(m["ship.db"]))}, snapshot.Pos{Line: 1, Offset: uint64(len(m["ship.db"]))}
+// Summary implements snapshot.View.
+func (m memory) Summary() (snapshot.Summary, error) {
+	at := snapshot.Pos{Line: 1, Offset: uint64(len(m["ship.db"]))}
+	return snapshot.Summary{From: at, To: at}, nil
 }
 
 // Size implements snapshot.View.

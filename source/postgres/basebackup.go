@@ -37,27 +37,32 @@ type tablespace struct {
 // errProtocol is wrapped where a server answers what the protocol does not allow.
 var errProtocol = errors.New("the server's answer does not follow the protocol")
 
-// startBackup asks for a base backup. Its archives must be read to their ends, then finish called.
-func (s *session) startBackup(label string) (*baseBackup, error) {
-	b := &baseBackup{session: s, framed: s.version >= 150000, more: true}
+// begin asks for a base backup, of the changes only where a manifest was uploaded before. Its archives must be read to their
+// ends, then finish called.
+func (b *baseBackup) begin(label string, changes bool) error {
+	b.framed, b.more = b.version >= 150000, true
 	command := fmt.Sprintf("BASE_BACKUP LABEL '%s' PROGRESS FAST NOWAIT TABLESPACE_MAP", label)
 	if b.framed {
-		command = fmt.Sprintf("BASE_BACKUP (LABEL '%s', PROGRESS, CHECKPOINT 'fast', WAIT false, TABLESPACE_MAP, MANIFEST 'no')", label)
+		command = fmt.Sprintf("BASE_BACKUP (LABEL '%s', PROGRESS, CHECKPOINT 'fast', WAIT false, TABLESPACE_MAP, MANIFEST 'no'", label)
+		if changes {
+			command += ", INCREMENTAL"
+		}
+		command += ")"
 	}
-	if err := s.send(command); err != nil {
-		return nil, err
+	if err := b.send(command); err != nil {
+		return err
 	}
 	rows, err := b.result()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if b.start, s.timeline, err = position(rows); err != nil {
-		return nil, err
+	if b.start, b.timeline, err = position(rows); err != nil {
+		return err
 	}
 	if rows, err = b.result(); err != nil {
-		return nil, err
+		return err
 	}
-	return b, b.header(rows)
+	return b.header(rows)
 }
 
 // header reads the list of tablespaces; the data directory is the one without an OID.

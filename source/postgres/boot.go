@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"lifeboat/restore"
+	"lifeboat/snapshot"
 )
 
 // ErrNoServer is wrapped where the machine has no PostgreSQL of the version that a cluster needs.
@@ -99,7 +100,7 @@ func reached(ctx context.Context, l Layout, dir string, port int, m Manifest, r 
 		}
 		row := rows[0].Rows[0] // one row always
 		if string(row[1]) != m.System {
-			return fmt.Errorf("%w: the server in %s is of cluster %s, not %s", ErrOther, dir, row[1], m.System)
+			return fmt.Errorf("%w: the server in %s is of cluster %s, not %s", snapshot.ErrOther, dir, row[1], m.System)
 		}
 		if string(row[0]) == "f" {
 			break

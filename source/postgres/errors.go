@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"lifeboat/snapshot"
 )
 
 // Why a server cannot be backed up. Test with errors.Is.
 var (
 	ErrDSN        = errors.New("the dsn cannot be read")
 	ErrVersion    = errors.New("the server's version is not supported")
-	ErrOther      = errors.New("another cluster answers at this address")
 	ErrLogRemoved = errors.New("the server removed log that the snapshot needs")
 )
 
@@ -89,6 +90,8 @@ func describe(op string, cfg *pgconn.Config, err error) error {
 	case errors.As(err, &server):
 		e.Err = reason{strings.TrimSpace(server.Message + " " + server.Detail), err}
 		e.Hint = hints[server.Code]
+	case errors.Is(err, snapshot.ErrOther):
+		e.Hint = "see that the dsn leads to the right server, and that a standby is not behind; if the change is meant, `lifeboat backup <source> --full` begins a new history beside the old one"
 	case errors.Is(err, ErrDSN):
 		e.Hint = "write it as postgres://user@host:5432/database"
 	case errors.Is(err, os.ErrNotExist), errors.As(err, &network):

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -32,19 +33,21 @@ var _ snapshot.Source = (*Source)(nil)
 func New(dsn, password string) *Source { return &Source{dsn: dsn, password: password} }
 
 // Open begins a base backup: a checkpoint, then the files as they are, which the log makes consistent. Errors are *Error.
-func (s *Source) Open(ctx context.Context, since snapshot.Pos) (snapshot.View, error) {
+//
+// Where the server can tell which blocks changed since prior, they are all that it sends.
+func (s *Source) Open(ctx context.Context, prior *snapshot.Prior) (snapshot.View, error) {
 	cfg, err := parse(s.dsn, s.password)
 	if err != nil {
 		return nil, &Error{Op: "snapshot", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
 	}
-	v, err := open(ctx, cfg)
+	v, err := open(ctx, cfg, prior)
 	if err != nil {
 		return nil, describe("snapshot", cfg, err)
 	}
 	return v, nil
 }
 
-func open(ctx context.Context, cfg *pgconn.Config) (_ *view, err error) {
+func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *view, err error) {
 	v := &view{}
 	defer func() {
 		if err != nil {
@@ -54,24 +57,47 @@ func open(ctx context.Context, cfg *pgconn.Config) (_ *view, err error) {
 	if v.slot, v.cfg, err = dialAny(ctx, cfg); err != nil {
 		return nil, err
 	}
-	// The slot keeps the log from before the checkpoint on, until it was read; it goes with its session.
+	if err := v.follows(prior); err != nil {
+		return nil, err
+	}
+	if v.settings, err = v.slot.settings(); err != nil {
+		return nil, err
+	}
+	// The slot keeps the log from before the checkpoint on, until it was read; it goes with its session, and with any error in
+	// it.
 	var random [6]byte
 	_, _ = rand.Read(random[:]) // never fails
 	v.slotName = "lifeboat_" + hex.EncodeToString(random[:])
 	if _, err := v.slot.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q TEMPORARY PHYSICAL RESERVE_WAL", v.slotName)); err != nil {
 		return nil, err
 	}
+	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil && !v.anew {
+		err := v.begin(ctx, prior)
+		var e *pgconn.PgError
+		if !errors.As(err, &e) || e.Code != notInState {
+			return v, err
+		}
+		v.backup.close()
+		v.findings = append(v.findings, snapshot.Finding{Name: "incremental base backup", Level: snapshot.Warn, Detail: "the server refused it, so everything was read: " + e.Message})
+	}
+	return v, v.begin(ctx, nil)
+}
+
+// begin starts the base backup on a connection of its own: of everything, or of what changed since prior.
+func (v *view) begin(ctx context.Context, prior *snapshot.Prior) error {
 	second, err := dial(ctx, v.cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v.backup = &baseBackup{session: second}
 	if second.system != v.slot.system {
-		return nil, fmt.Errorf("%w: two connections reached %d and %d", ErrOther, v.slot.system, second.system)
+		return fmt.Errorf("%w: two connections reached clusters %d and %d", snapshot.ErrOther, v.slot.system, second.system)
 	}
-	if v.settings, err = second.settings(); err != nil {
-		return nil, err
+	v.since = nil
+	if prior != nil {
+		if v.since, err = second.upload(ctx, prior); err != nil {
+			return err
+		}
 	}
-	v.backup, err = second.startBackup("lifeboat")
-	return v, err
+	return v.backup.begin("lifeboat", v.since != nil)
 }

@@ -10,7 +10,7 @@ import (
 // original's, or replay stops.
 var kept = []string{
 	"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction",
-	"wal_level", "data_checksums", "server_version", "shared_preload_libraries", "max_slot_wal_keep_size",
+	"wal_level", "data_checksums", "summarize_wal", "server_version", "shared_preload_libraries", "max_slot_wal_keep_size",
 }
 
 // settings reads what the server tells this user.

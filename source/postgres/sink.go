@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"lifeboat/capture"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 )
@@ -39,7 +38,6 @@ type Sink struct {
 	segments map[string]placed // of the log, by name
 
 	replay *restore.Replay
-	log    *capture.Reader
 }
 
 type placed struct {
@@ -63,12 +61,12 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 // NewSink prepares the directories for size bytes; all of them must be absent or empty. Errors wrap restore.ErrRefused where
 // nothing was touched.
 //
-// The log of replay, read from log, is put into the data directory, with the settings that stop where it says.
-func NewSink(l Layout, m Manifest, size int64, replay *restore.Replay, log *capture.Reader) (_ *Sink, err error) {
+// The log of replay is put into the data directory, with the settings that stop where it says.
+func NewSink(l Layout, m Manifest, size int64, replay *restore.Replay) (_ *Sink, err error) {
 	for _, o := range replay.Log {
 		size += int64(o.To.Offset - o.From.Offset)
 	}
-	s := &Sink{layout: l, manifest: m, replay: replay, log: log, segments: map[string]placed{}, spaces: map[string]*restore.Directory{}, where: map[string]string{}, made: map[*restore.Directory]int{}}
+	s := &Sink{layout: l, manifest: m, replay: replay, segments: map[string]placed{}, spaces: map[string]*restore.Directory{}, where: map[string]string{}, made: map[*restore.Directory]int{}}
 	if s.layout.Dir, err = filepath.Abs(l.Dir); err != nil {
 		return nil, err
 	}
@@ -227,7 +225,7 @@ func (s *Sink) Finish(ctx context.Context) error {
 		s.made[s.main]++
 	}
 	for _, o := range s.replay.Log {
-		if err := s.log.Log(ctx, o, &walWriter{s, o.From}); err != nil {
+		if err := s.replay.Reader.Log(ctx, o, &walWriter{s, o.From}); err != nil {
 			return err
 		}
 	}

@@ -78,8 +78,8 @@ func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
 	case t.at.IsZero():
 		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
 	case t.at.Line > uint64(t.session.timeline), t.at.Line == uint64(t.session.timeline) && t.at.Offset > uint64(t.session.position):
-		return fmt.Errorf("%w: the log was captured up to %s on timeline %d, and the server is at %s on timeline %d: it is older than its backup, or another one",
-			ErrOther, lsn(t.at.Offset), t.at.Line, t.session.position, t.session.timeline)
+		return fmt.Errorf("%w: the log was captured up to %s on timeline %d, and the server is at %s on timeline %d",
+			snapshot.ErrOther, lsn(t.at.Offset), t.at.Line, t.session.position, t.session.timeline)
 	}
 	t.at.Offset -= t.at.Offset % t.stretch
 	return t.slotted()

@@ -39,20 +39,23 @@ type view struct {
 	slotName string
 	backup   *baseBackup
 	settings map[string]string
+	since    *Manifest // of the snapshot whose changes the server sends; nil: it sends everything
+	anew     bool      // no log leads here from the prior snapshot
 	damaged  []string
+	findings []snapshot.Finding
 }
 
 // Size implements snapshot.View.
 func (v *view) Size() int64 { return v.backup.size }
 
-// Range implements snapshot.View.
-func (v *view) Range() (from, to snapshot.Pos) {
+// Summary implements snapshot.View.
+func (v *view) Summary() (s snapshot.Summary, err error) {
 	line := uint64(v.backup.timeline)
-	return snapshot.Pos{Line: line, Offset: uint64(v.backup.start)}, snapshot.Pos{Line: line, Offset: uint64(v.backup.end)}
-}
-
-// Manifest implements snapshot.View.
-func (v *view) Manifest() ([]byte, error) {
+	s = snapshot.Summary{From: snapshot.Pos{Line: line, Offset: uint64(v.backup.start)}, To: snapshot.Pos{Line: line, Offset: uint64(v.backup.end)},
+		Findings: v.findings, Anew: v.anew}
+	for _, what := range v.damaged {
+		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
+	}
 	m := Manifest{System: strconv.FormatUint(v.backup.system, 10), Version: v.backup.version, Timeline: v.backup.timeline, Start: v.backup.start.String(),
 		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged}
 	for _, t := range v.backup.tablespaces {
@@ -60,11 +63,9 @@ func (v *view) Manifest() ([]byte, error) {
 			m.Tablespaces = append(m.Tablespaces, t)
 		}
 	}
-	return json.Marshal(m)
+	s.Manifest, err = json.Marshal(m)
+	return s, err
 }
-
-// Damaged is what the server found damaged while it sent the files, in its words. They are in the snapshot as they are.
-func (v *view) Damaged() []string { return v.damaged }
 
 // Close implements snapshot.View.
 func (v *view) Close() error {
@@ -139,7 +140,16 @@ func (v *view) archive(prefix string, emit func(snapshot.Item) error) error {
 		}
 		name := path.Clean(prefix + h.Name)
 		item := snapshot.Item{Name: name, Kind: snapshot.Stream, Size: h.Size, Mode: h.FileInfo().Mode().Perm(), ModTime: h.ModTime, Body: t}
-		switch {
+		switch whole, changes := v.changes(name); {
+		case changes:
+			item.Name, item.Kind, item.PageSize = whole, snapshot.Pages, v.backup.blockSize
+			if err := v.backup.delta(&item, t); err != nil {
+				return fmt.Errorf("%s: %w", h.Name, err)
+			}
+		case name == "backup_label" && v.since != nil:
+			if item.Body, item.Size, err = v.since.label(t, h.Size); err != nil {
+				return err
+			}
 		case h.Typeflag == tar.TypeDir:
 			item.Kind, item.Size, item.Body = snapshot.Dir, 0, nil
 		case h.Typeflag == tar.TypeSymlink && path.Dir(name) == "pg_tblspc":

@@ -90,7 +90,7 @@ func childQuery(path string, statements []string) error {
 }
 
 func childOpen(path string) error {
-	v, err := New(path, Options{}).Open(context.Background(), zeroPos)
+	v, err := New(path, Options{}).Open(context.Background(), nil)
 	if err != nil {
 		fmt.Println(err)
 		return nil

@@ -41,8 +41,8 @@ func TestLive(t *testing.T) {
 				if c.how != "" && v.how != c.how {
 					t.Fatalf("read by %s, want %s", v.how, c.how)
 				}
-				if from, to := v.Range(); from != to || v.how == "files" && from.IsZero() {
-					t.Errorf("range %v to %v", from, to)
+				if s, err := v.Summary(); err != nil || s.From != s.To || v.how == "files" && s.From.IsZero() {
+					t.Errorf("range %v to %v (%v)", s.From, s.To, err)
 				}
 				used[v.how]++
 				tries = max(tries, v.tries)

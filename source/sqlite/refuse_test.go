@@ -61,7 +61,7 @@ func TestRefusesWhatIsNoDatabase(t *testing.T) {
 			if err := os.WriteFile(path, c.data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, err := New(path, Options{}).Open(t.Context(), zeroPos)
+			_, err := New(path, Options{}).Open(t.Context(), nil)
 			wantError(t, err, c.want)
 			for _, f := range New(path, Options{}).Doctor(t.Context()) {
 				if f.Level == snapshot.Fail {
@@ -75,14 +75,14 @@ func TestRefusesWhatIsNoDatabase(t *testing.T) {
 
 func TestRefusesWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	_, err := New(dir, Options{}).Open(t.Context(), zeroPos)
+	_, err := New(dir, Options{}).Open(t.Context(), nil)
 	wantError(t, err, ErrNotDatabase)
-	_, err = New(filepath.Join(dir, "missing.db"), Options{}).Open(t.Context(), zeroPos)
+	_, err = New(filepath.Join(dir, "missing.db"), Options{}).Open(t.Context(), nil)
 	wantError(t, err, fs.ErrNotExist)
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(filepath.Join(dir, "link"), Options{}).Open(t.Context(), zeroPos)
+	_, err = New(filepath.Join(dir, "link"), Options{}).Open(t.Context(), nil)
 	wantError(t, err, fs.ErrNotExist)
 }
 
@@ -94,7 +94,7 @@ func TestRefusesDuringCreation(t *testing.T) {
 	}
 	db := connect(t, path)
 	run(t, db, "BEGIN", "CREATE TABLE t(x)")
-	_, err := New(path, Options{}).Open(t.Context(), zeroPos)
+	_, err := New(path, Options{}).Open(t.Context(), nil)
 	wantError(t, err, ErrEmpty)
 	run(t, db, "COMMIT")
 	if _, err := save(t, open(t, New(path, Options{})), false); err != nil {
@@ -109,7 +109,7 @@ func TestRefusesDuringCreation(t *testing.T) {
 func TestRefusesExclusiveMode(t *testing.T) {
 	path := database(t, 0, 4096)
 	w := startWriter(t, path, "", "locking_mode(EXCLUSIVE)")
-	_, err := New(path, Options{}).Open(t.Context(), zeroPos)
+	_, err := New(path, Options{}).Open(t.Context(), nil)
 	wantError(t, err, ErrBusy)
 	w.stop(t)
 }

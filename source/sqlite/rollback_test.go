@@ -144,7 +144,7 @@ func TestHotJournal(t *testing.T) {
 	copyFile(t, path, crashed)
 	copyFile(t, journal, crashed+"-journal")
 	run(t, db, "ROLLBACK")
-	_, err := New(crashed, Options{}).Open(t.Context(), zeroPos)
+	_, err := New(crashed, Options{}).Open(t.Context(), nil)
 	wantError(t, err, ErrHotJournal)
 	query(t, crashed, "SELECT 1 FROM sqlite_schema") // what the hint says
 	check(t, open(t, New(crashed, Options{})), false)
@@ -153,7 +153,7 @@ func TestHotJournal(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	path := rollbackDatabase(t, 400<<10, "delete")
 	wantError(t, checkSpace(t.TempDir(), 1<<62), ErrNoSpace)
-	_, err := New(path, Options{TempDir: filepath.Join(t.TempDir(), "missing")}).Open(t.Context(), zeroPos)
+	_, err := New(path, Options{TempDir: filepath.Join(t.TempDir(), "missing")}).Open(t.Context(), nil)
 	wantError(t, err, os.ErrNotExist)
 	full := copier{to: devFull(t), dir: "/dev"}
 	wantError(t, full.write(make([]byte, 1), 0), ErrNoSpace)

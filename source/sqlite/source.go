@@ -61,12 +61,12 @@ func New(path string, opts Options) *Source {
 // errModeChanged says that the journal mode changed between looking and locking.
 var errModeChanged = errors.New("the journal mode is being changed")
 
-// Open pins the database's newest committed state. since makes no difference: every view holds all pages. Errors are
+// Open pins the database's newest committed state. The prior snapshot makes no difference: every view holds all pages. Errors are
 // *Error and wrap the sentinels of this package, or fs.ErrNotExist and fs.ErrPermission.
 //
 // The view has one item. Its Body must be read by one goroutine, and checks at its end that the state was pinned
 // throughout: until it has returned io.EOF, nothing that it yielded may be relied upon.
-func (s *Source) Open(ctx context.Context, _ snapshot.Pos) (snapshot.View, error) {
+func (s *Source) Open(ctx context.Context, _ *snapshot.Prior) (snapshot.View, error) {
 	var v *view
 	var err error
 	for range 3 {

@@ -45,12 +45,11 @@ func (v *view) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 	}
 }
 
-// Range is the same position twice: in WAL mode the salts of the log and the last frame, in the other modes the file
-// change counter. It is zero where SQLite would not tell which frame is pinned.
-func (v *view) Range() (from, to snapshot.Pos) { return v.pos, v.pos }
-
-// Manifest implements snapshot.View: the file says everything.
-func (v *view) Manifest() ([]byte, error) { return nil, nil }
+// Summary implements snapshot.View. The position is, in WAL mode, the salts of the log and the last frame, in the other modes the
+// file change counter; zero where SQLite would not tell which frame is pinned.
+func (v *view) Summary() (snapshot.Summary, error) {
+	return snapshot.Summary{From: v.pos, To: v.pos}, nil
+}
 
 // Size is the size of the database in bytes.
 func (v *view) Size() int64 { return int64(v.pages) * int64(v.pageSize) }

@@ -13,8 +13,6 @@ import (
 	"lifeboat/snapshot"
 )
 
-var zeroPos snapshot.Pos
-
 // database generates a CRM of about n bytes in WAL mode.
 func database(t testing.TB, n int64, pageSize int) string {
 	t.Helper()
@@ -81,7 +79,7 @@ func run(t testing.TB, db *sql.DB, statements ...string) {
 
 func open(t testing.TB, s *Source) *view {
 	t.Helper()
-	v, err := s.Open(t.Context(), zeroPos)
+	v, err := s.Open(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
