@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/internal/atomicfile"
@@ -118,15 +119,12 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if err != nil {
 		return nil, err
 	}
-	prior, err := prior(ctx, newest, base)
+	prior, err := h.prior(ctx, b, newest, base)
 	if err != nil {
 		return nil, err
 	}
-	if prior != nil && (whole || b.Full || newest.Amplification > maxAmplification) {
+	if prior != nil && whole {
 		prior.Files = nil
-	}
-	if prior != nil {
-		prior.Anew = b.Full
 	}
 	view, err := b.Source.Open(ctx, prior)
 	if err != nil {
@@ -264,13 +262,25 @@ func newestOf(chain *journal.Chain, opaque string) *journal.Entry {
 const maxAmplification = 1.4
 
 // prior is what a source may build its next view on.
-func prior(ctx context.Context, s *journal.SnapshotBody, base *snapshot.Base) (*snapshot.Prior, error) {
+func (h *Host) prior(ctx context.Context, b Backup, newest *journal.SnapshotBody, base *snapshot.Base) (p *snapshot.Prior, err error) {
 	if base == nil {
 		return nil, nil
 	}
-	from, err1 := snapshot.ParsePos(s.From)
-	to, err2 := snapshot.ParsePos(s.To)
-	return &snapshot.Prior{From: from, To: to, Manifest: base.Tree.Root.Manifest, Files: base.Tree.Files(ctx)}, errors.Join(err1, err2)
+	p = &snapshot.Prior{Manifest: base.Tree.Root.Manifest, Anew: b.Full}
+	if !b.Full && newest.Amplification <= maxAmplification {
+		p.Files = base.Tree.Files(ctx)
+	}
+	if p.To, err = snapshot.ParsePos(newest.To); err != nil {
+		return nil, err
+	}
+	if _, ok := b.Source.(snapshot.LogSource); !ok {
+		return p, nil
+	}
+	last, err := h.captured(ctx, h.keys.IDs.NewHasher().Log(b.Name, newest.Log))
+	if last != nil && further(last.Name, capture.Name{To: p.To}) > 0 {
+		p.To = last.To
+	}
+	return p, err
 }
 
 // holds returns the question whether a frame still stands, whole as far as is known, on the copy that takes the snapshot:

@@ -117,7 +117,7 @@ func TestPointInTime(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(2, 6))
 	pick := func() (int, entry) { n := 3 + r.IntN(len(entries)-3); return n, entries[n] } // what was committed before the first snapshot is out of reach
-	points := map[string]int{"latest": len(entries), "name:before the upgrade": 8, "lsn:" + between: 21}
+	points := map[string]int{"latest": len(entries), "timeline 1 latest": 31, "name:before the upgrade": 8, "lsn:" + between: 21}
 	for range 1 + soakTimes(9) {
 		n, e := pick()
 		points[e.at] = n + 1
@@ -130,9 +130,13 @@ func TestPointInTime(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			x.t = t
 			at, before := strings.CutPrefix(point, "before ")
+			at, first := strings.CutPrefix(at, "timeline 1 ")
 			args := []string{"--at", at}
 			if before {
 				args = append(args, "--before")
+			}
+			if first {
+				args = append(args, "--timeline", "1")
 			}
 			_, query := x.boot(pg, args...)
 			if got := consistent(t, query); got != want {
@@ -144,6 +148,7 @@ func TestPointInTime(t *testing.T) {
 	for point, code := range map[string]int{"xid:3": 4, "name:nobody": 4, "lsn:FFFF/0": 4, "lsn:0/1": 4, "2020-01-01T00:00:00Z": 4, "2100-01-01T00:00:00Z": 4} {
 		x.want(code, "restore", "crm", "--identity", x.path("key"), "--to", x.path("never"), "--at", point)
 	}
+	x.want(4, "restore", "crm", "--identity", x.path("key"), "--to", x.path("never"), "--timeline", "3")
 	if _, err := os.Stat(x.path("never")); err == nil {
 		t.Error("a refused restore left a directory")
 	}

@@ -5,13 +5,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"lifeboat/snapshot"
 )
@@ -21,7 +25,7 @@ import (
 // https://www.postgresql.org/docs/current/app-pgbasebackup.html, https://www.postgresql.org/docs/current/backup-manifest-format.html
 
 // follows makes sure that the cluster is the one that the prior snapshot is of, and has not been set back since.
-func (v *view) follows(prior *snapshot.Prior) error {
+func (v *view) follows(ctx context.Context, prior *snapshot.Prior) error {
 	if prior == nil {
 		return nil
 	}
@@ -29,21 +33,54 @@ func (v *view) follows(prior *snapshot.Prior) error {
 	if err == nil {
 		err = v.slot.follows(m.System, prior.To)
 	}
-	if err != nil && prior.Anew {
+	if err == nil {
+		v.proven, err = m.proven(ctx, v.cfg)
+	}
+	if errors.Is(err, snapshot.ErrOther) && prior.Anew {
 		v.anew, err = true, nil
 	}
 	return err
 }
 
-// follows makes sure that the server's log goes on from a position of a cluster.
+// follows makes sure that the server's log goes on from a position of a cluster, as far as numbers tell.
 func (s *session) follows(system string, at snapshot.Pos) error {
 	if have := strconv.FormatUint(s.system, 10); have != system {
 		return fmt.Errorf("%w: cluster %s was backed up so far, and cluster %s answers", snapshot.ErrOther, system, have)
 	}
 	if uint64(s.timeline) < at.Line || uint64(s.timeline) == at.Line && uint64(s.position) < at.Offset {
-		return fmt.Errorf("%w: it was backed up to %s on timeline %d, and is at %s on timeline %d", snapshot.ErrOther, lsn(at.Offset), at.Line, s.position, s.timeline)
+		return fmt.Errorf("%w: it was captured up to %s on timeline %d, and is at %s on timeline %d", snapshot.ErrOther, lsn(at.Offset), at.Line, s.position, s.timeline)
 	}
 	return nil
+}
+
+// proven compares the server's log at the end of a snapshot with what it was then: a cluster that was set back and went on has
+// another. It is not proven, without an error, where the server no longer has that log.
+func (m *Manifest) proven(ctx context.Context, cfg *pgconn.Config) (bool, error) {
+	end, err := parseLSN(m.End)
+	if err != nil || m.EndDigest == "" {
+		return false, err
+	}
+	s, err := dial(ctx, cfg)
+	if err != nil {
+		return false, err
+	}
+	defer s.close()
+	sum := sha256.New()
+	w, err := s.startWAL("", lastPage(end), m.Timeline)
+	if err == nil {
+		_, err = io.CopyN(sum, w, int64(end-lastPage(end)))
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the log at the end of the previous snapshot: %w", err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != m.EndDigest {
+		return false, fmt.Errorf("%w: its log at %s on timeline %d is not the one that was backed up: it was set back and went on", snapshot.ErrOther, m.End, m.Timeline)
+	}
+	return true, nil
 }
 
 // upload tells the server which files the prior snapshot has, and where its log begins.

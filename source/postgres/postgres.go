@@ -57,7 +57,7 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *vi
 	if v.slot, v.cfg, err = dialAny(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if err := v.follows(prior); err != nil {
+	if err := v.follows(ctx, prior); err != nil {
 		return nil, err
 	}
 	if v.settings, err = v.slot.settings(); err != nil {
@@ -71,16 +71,25 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *vi
 	if _, err := v.slot.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q TEMPORARY PHYSICAL RESERVE_WAL", v.slotName)); err != nil {
 		return nil, err
 	}
-	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil && !v.anew {
+	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil {
+		if !v.proven {
+			v.whole("the server no longer has the log at the end of the previous snapshot, which would show that it goes on from it")
+			return v, v.begin(ctx, nil)
+		}
 		err := v.begin(ctx, prior)
 		var e *pgconn.PgError
 		if !errors.As(err, &e) || e.Code != notInState {
 			return v, err
 		}
 		v.backup.close()
-		v.findings = append(v.findings, snapshot.Finding{Name: "incremental base backup", Level: snapshot.Warn, Detail: "the server refused it, so everything was read: " + e.Message})
+		v.whole("the server refused: " + e.Message)
 	}
 	return v, v.begin(ctx, nil)
+}
+
+// whole notes why everything is read although the server could tell what changed.
+func (v *view) whole(why string) {
+	v.findings = append(v.findings, snapshot.Finding{Name: "everything was read, not only what changed", Level: snapshot.Warn, Detail: why})
 }
 
 // begin starts the base backup on a connection of its own: of everything, or of what changed since prior.

@@ -3,9 +3,12 @@ package postgres
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"iter"
 	"path"
@@ -30,6 +33,7 @@ type Manifest struct {
 	Settings    map[string]string `json:"settings"`
 	User        string            `json:"user"`              // the role that took the snapshot
 	Damaged     []string          `json:"damaged,omitempty"` // what the server found, in its words
+	EndDigest   string            `json:"end_digest"`        // SHA-256 (hex) of the log from the beginning of the page before End to End
 }
 
 // view is a base backup that is being read.
@@ -39,6 +43,8 @@ type view struct {
 	slotName string
 	backup   *baseBackup
 	settings map[string]string
+	digest   hash.Hash
+	proven   bool      // the server's log leads from the prior snapshot to here
 	since    *Manifest // of the snapshot whose changes the server sends; nil: it sends everything
 	anew     bool      // no log leads here from the prior snapshot
 	damaged  []string
@@ -57,7 +63,7 @@ func (v *view) Summary() (s snapshot.Summary, err error) {
 		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
 	}
 	m := Manifest{System: strconv.FormatUint(v.backup.system, 10), Version: v.backup.version, Timeline: v.backup.timeline, Start: v.backup.start.String(),
-		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged}
+		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged, EndDigest: hex.EncodeToString(v.digest.Sum(nil))}
 	for _, t := range v.backup.tablespaces {
 		if t.OID != 0 {
 			m.Tablespaces = append(m.Tablespaces, t)
@@ -190,6 +196,8 @@ func (v *view) log(emit func(snapshot.Item) error) error {
 	if err != nil {
 		return err
 	}
+	v.digest = sha256.New()
+	w.sum, w.sumFrom = v.digest, lastPage(b.end)
 	for at := first; at < b.end; at += size {
 		r := io.Reader(&segment{wal: w, end: b.end, left: b.segmentSize})
 		if at == first {

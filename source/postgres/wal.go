@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -16,11 +17,20 @@ type walStream struct {
 	*session
 	at   lsn    // of the next byte that Read returns
 	data []byte // of the message at hand
+
+	sum     hash.Hash // of what is read from sumFrom on; nil: none
+	sumFrom lsn
 }
 
-// startWAL streams the log of a timeline through a physical slot, from the beginning of a segment on.
+// lastPage is the beginning of the page that ends at end, or holds the byte before it.
+func lastPage(end lsn) lsn { return (end - 1) / walPage * walPage }
+
+// startWAL streams the log of a timeline, through a physical slot where one is named.
 func (s *session) startWAL(slot string, from lsn, timeline uint32) (*walStream, error) {
-	if err := s.send(fmt.Sprintf("START_REPLICATION SLOT %q PHYSICAL %s TIMELINE %d", slot, from, timeline)); err != nil {
+	if slot != "" {
+		slot = fmt.Sprintf("SLOT %q ", slot)
+	}
+	if err := s.send(fmt.Sprintf("START_REPLICATION %sPHYSICAL %s TIMELINE %d", slot, from, timeline)); err != nil {
 		return nil, err
 	}
 	m, err := s.receive()
@@ -53,6 +63,9 @@ func (w *walStream) Read(p []byte) (int, error) {
 	}
 	n := copy(p, w.data)
 	w.data, w.at = w.data[n:], w.at+lsn(n)
+	if w.sum != nil && w.at > w.sumFrom {
+		w.sum.Write(p[n-int(min(w.at-w.sumFrom, lsn(n))) : n])
+	}
 	return n, nil
 }
 

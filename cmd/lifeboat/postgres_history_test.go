@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lifeboat/internal/testenv"
+)
+
+// TestSetBack sets a cluster back to an older state, and puts another in its place: neither mixes with what was captured before.
+func TestSetBack(t *testing.T) {
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	add := func(n int) {
+		t.Helper()
+		for range n {
+			pg.Query("postgres", fmt.Sprintf(ledger, "'entry'"))
+		}
+	}
+	stop := func() { pg.Run("pg_ctl", "stop", "-D", pg.Dir, "-w", "-s", "-m", "fast") }
+	add(1)
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	add(2)
+	x.caught(pg)
+	end(syscall.SIGTERM)
+	stop()
+	older := pg.Base + "/older"
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", pg.Dir, older).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pg.Start()
+	end = x.stream()
+	add(4)
+	before := time.Now().UTC().Format(time.RFC3339Nano)
+	x.caught(pg)
+	end(syscall.SIGTERM)
+
+	stop()
+	x.must(os.RemoveAll(pg.Dir))
+	x.must(os.Rename(older, pg.Dir))
+	pg.Start()
+	add(1) // a history of its own, on the same timeline
+	for _, command := range []string{"backup", "stream"} {
+		if s := x.want(4, command, "crm"); !strings.Contains(s.err, "older state") || !strings.Contains(s.err, "--full") {
+			t.Errorf("%s of a cluster that was set back: %s", command, s)
+		}
+	}
+	x.want(0, "backup", "crm", "--full")
+	end = x.stream()
+	add(1)
+	x.caught(pg)
+	end(syscall.SIGTERM)
+	x.want(0, "backup", "crm")
+	w := x.want(0, "window", "crm", "--identity", x.path("key"))
+	if !strings.Contains(w.out, "1 gap") || !strings.Contains(w.out, "older state") {
+		t.Errorf("window: %s", w)
+	}
+	for point, want := range map[string]int{"latest": 5, before: 7} {
+		_, query := x.boot(pg, "--at", point)
+		if got := consistent(t, query); got != want {
+			t.Errorf("%s: %d transactions came back, not %d", point, got, want)
+		}
+	}
+
+	other := testenv.StartPostgres(t, testenv.PostgresBin)
+	other.Query("postgres", "CREATE ROLE backup REPLICATION LOGIN")
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), []byte(strings.ReplaceAll(string(x.read("lifeboat.yaml")), fmt.Sprint(":", pg.Port, "/"), fmt.Sprint(":", other.Port, "/"))), 0o600))
+	for _, command := range []string{"backup", "stream"} {
+		if s := x.want(4, command, "crm"); !strings.Contains(s.err, "another database") || !strings.Contains(s.err, "--full") {
+			t.Errorf("%s of another cluster: %s", command, s)
+		}
+	}
+	x.want(0, "backup", "crm", "--full")
+	x.want(0, "backup", "crm")
+	x.want(0, "check", "--identity", x.path("key"))
+}
+
+// TestSetBackAndOn sets a cluster back behind its newest snapshot, from where it goes on beyond that snapshot's end: no number tells,
+// and blocks that only the lost history changed would be missing from an increment.
+func TestSetBackAndOn(t *testing.T) {
+	x, pg := newCluster(t, testenv.PostgresVersion(t, "17"))
+	pg.Query("postgres", "ALTER SYSTEM SET summarize_wal = on")
+	pg.Query("postgres", "SELECT pg_reload_conf()")
+	stop := func() { pg.Run("pg_ctl", "stop", "-D", pg.Dir, "-w", "-s", "-m", "fast") }
+	stop()
+	older := pg.Base + "/older"
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", pg.Dir, older).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pg.Start()
+	pg.Query("postgres", "UPDATE far SET t = 'lost'")
+	x.want(0, "backup", "crm")
+	stop()
+	x.must(os.RemoveAll(pg.Dir))
+	x.must(os.Rename(older, pg.Dir))
+	pg.Start()
+	for range 4 {
+		pg.Query("postgres", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 100 = 1")
+		pg.Query("postgres", "SELECT pg_switch_wal()")
+	}
+	if s := x.want(4, "backup", "crm"); !strings.Contains(s.err, "set back") {
+		t.Error(s)
+	}
+	x.want(0, "backup", "crm", "--full")
+	x.want(0, "backup", "crm")
+	_, query := x.boot(pg)
+	if got, want := digests(query), digests(func(sql string) [][]string { return pg.Query("postgres", sql) }); got != want {
+		t.Errorf("the cluster that was set back has other rows:\n%s, not\n%s", got, want)
+	}
+}
