@@ -66,7 +66,7 @@ func Boot(ctx context.Context, bin string, l Layout, m Manifest, r *restore.Repl
 	if err != nil {
 		return "", err
 	}
-	log := filepath.Join(dir, "lifeboat", "start.log")
+	log := filepath.Join(dir, ours, "start.log")
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "pg_ctl"), "start", "--pgdata="+dir, "--log="+log, "--wait", fmt.Sprintf("--timeout=%d", int(startTimeout.Seconds())), "--silent")
 	cmd.Dir = dir
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") }), "LC_ALL=C.UTF-8")

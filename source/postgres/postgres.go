@@ -19,6 +19,9 @@ import (
 	"lifeboat/snapshot"
 )
 
+// ours is the directory in a tree and in a restored cluster that is not the server's.
+const ours = "lifeboat"
+
 // Source is one cluster.
 type Source struct {
 	// Slot is the name of the permanent slot through which the log is captured.
@@ -61,6 +64,9 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *vi
 		return nil, err
 	}
 	if v.settings, err = v.slot.settings(); err != nil {
+		return nil, err
+	}
+	if v.config, err = readConfiguration(ctx, v.cfg); err != nil {
 		return nil, err
 	}
 	// The slot keeps the log from before the checkpoint on, until it was read; it goes with its session, and with any error in

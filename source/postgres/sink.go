@@ -140,10 +140,10 @@ func (s *Sink) tablespaces() string {
 func (s *Sink) Work() string { return s.main.Work() }
 
 // original is where the files stand that would tie the cluster to the original's surroundings.
-const original = "lifeboat/original/"
+const original = ours + "/original/"
 
-// ours are the files of a data directory that a restore writes itself.
-var ours = []string{"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "recovery.signal", "standby.signal"}
+// written are the files of a data directory that a restore writes itself.
+var written = []string{"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "recovery.signal", "standby.signal"}
 
 // Create implements restore.Sink.
 func (s *Sink) Create(f snapshot.File) error {
@@ -158,7 +158,7 @@ func (s *Sink) Create(f snapshot.File) error {
 			dir, f.Name = d, name
 		}
 	}
-	if dir == s.main && slices.Contains(ours, f.Name) {
+	if dir == s.main && slices.Contains(written, f.Name) {
 		f.Name = original + f.Name
 	}
 	if dir == s.main && strings.HasPrefix(f.Name, "pg_wal/") {
@@ -229,13 +229,13 @@ func (s *Sink) Finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.main.Create(snapshot.File{Name: "lifeboat", Kind: snapshot.Dir, Mode: 0o700}); err != nil {
+	if err := s.main.Create(snapshot.File{Name: ours, Kind: snapshot.Dir, Mode: 0o700}); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
 		"postgresql.conf":      s.configuration(),
 		"postgresql.auto.conf": s.recovery(),
-		"pg_hba.conf":          "# The socket stands in the data directory, which only its owner may enter.\nlocal all all trust\n",
+		"pg_hba.conf":          "# The socket stands in the data directory, which only its owner may enter.\nlocal all all trust\nlocal replication all trust\n",
 		"pg_ident.conf":        "",
 		"recovery.signal":      "",
 	} {

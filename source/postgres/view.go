@@ -33,6 +33,7 @@ type Manifest struct {
 	Settings    map[string]string `json:"settings"`
 	User        string            `json:"user"`              // the role that took the snapshot
 	Damaged     []string          `json:"damaged,omitempty"` // what the server found, in its words
+	Unread      []string          `json:"unread,omitempty"`  // configuration that the role may not read
 	EndDigest   string            `json:"end_digest"`        // SHA-256 (hex) of the log from the beginning of the page before End to End
 }
 
@@ -43,6 +44,7 @@ type view struct {
 	slotName string
 	backup   *baseBackup
 	settings map[string]string
+	config   *configuration
 	digest   hash.Hash
 	proven   bool      // the server's log leads from the prior snapshot to here
 	since    *Manifest // of the snapshot whose changes the server sends; nil: it sends everything
@@ -63,7 +65,7 @@ func (v *view) Summary() (s snapshot.Summary, err error) {
 		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
 	}
 	m := Manifest{System: strconv.FormatUint(v.backup.system, 10), Version: v.backup.version, Timeline: v.backup.timeline, Start: v.backup.start.String(),
-		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged, EndDigest: hex.EncodeToString(v.digest.Sum(nil))}
+		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged, Unread: v.config.unread, EndDigest: hex.EncodeToString(v.digest.Sum(nil))}
 	for _, t := range v.backup.tablespaces {
 		if t.OID != 0 {
 			m.Tablespaces = append(m.Tablespaces, t)
@@ -93,7 +95,10 @@ func (v *view) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 			}
 			return nil
 		}
-		err := v.files(emit)
+		err := v.config.emit(emit)
+		if err == nil {
+			err = v.files(emit)
+		}
 		if err == nil {
 			err = v.log(emit)
 		}
@@ -126,7 +131,7 @@ func (v *view) files(emit func(snapshot.Item) error) error {
 				return err
 			}
 		}
-		if err := v.archive(prefix, emit); err != nil {
+		if err := v.archive(oid, prefix, emit); err != nil {
 			return err
 		}
 	}
@@ -135,7 +140,7 @@ func (v *view) files(emit func(snapshot.Item) error) error {
 	return err
 }
 
-func (v *view) archive(prefix string, emit func(snapshot.Item) error) error {
+func (v *view) archive(oid uint32, prefix string, emit func(snapshot.Item) error) error {
 	for t := tar.NewReader(v.backup); ; {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -146,6 +151,9 @@ func (v *view) archive(prefix string, emit func(snapshot.Item) error) error {
 		}
 		name := path.Clean(prefix + h.Name)
 		item := snapshot.Item{Name: name, Kind: snapshot.Stream, Size: h.Size, Mode: h.FileInfo().Mode().Perm(), ModTime: h.ModTime, Body: t}
+		if oid == 0 && (name == ours || strings.HasPrefix(name, ours+"/")) {
+			continue // what a restore left; the tree has its own
+		}
 		switch whole, changes := v.changes(name); {
 		case changes:
 			item.Name, item.Kind, item.PageSize = whole, snapshot.Pages, v.backup.blockSize
@@ -164,7 +172,7 @@ func (v *view) archive(prefix string, emit func(snapshot.Item) error) error {
 			return fmt.Errorf("read the base backup: %s is no file (type %q): %w", h.Name, h.Typeflag, errProtocol)
 		case name == "tablespace_map":
 			// Beside backup_label it would link a restored cluster to the original's directories.
-			item.Name = "lifeboat/tablespace_map"
+			item.Name = ours + "/tablespace_map"
 		case inPages.MatchString(name) && h.Size > 0 && h.Size%int64(v.backup.blockSize) == 0:
 			item.Kind, item.PageSize = snapshot.Pages, v.backup.blockSize
 		}
