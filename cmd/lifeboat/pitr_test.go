@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,76 +76,108 @@ func promote(t *testing.T, pg *testenv.Postgres) {
 	t.Fatal("the server did not open another timeline")
 }
 
-// TestPointInTime captures the log of a live cluster while it is killed and taken up again, and restores to points of every
-// kind: exactly the transactions up to the point are there.
+// TestPointInTime captures the log of a live cluster while it and the stream are killed and taken up again, and restores to points of
+// every kind: exactly the transactions up to the point are there.
 func TestPointInTime(t *testing.T) {
-	x, pg := newCluster(t, testenv.PostgresBin)
-	pg.Query("postgres", "ALTER SYSTEM SET track_commit_timestamp = on")
-	pg.Run("pg_ctl", "restart", "-D", pg.Dir, "-w", "-s", "-m", "fast", "-l", pg.Base+"/log")
-	add := func(n int) {
-		t.Helper()
-		for range n {
-			pg.Query("postgres", fmt.Sprintf(ledger, "'entry'"))
-			pg.Query("postgres", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 500 = 3")
+	versions := []string{"15", "17"}
+	if soak() {
+		versions = append(versions, "18")
+	}
+	for _, v := range versions {
+		t.Run(v, func(t *testing.T) {
+			t.Parallel()
+			pointInTime(t, v)
+		})
+	}
+}
+
+// entries are the ledger's, with the points that lead to each: up to it, and before it.
+type entries struct {
+	pg     *testenv.Postgres
+	behind []string // a position behind each
+	named  map[string]int
+}
+
+func (e *entries) add(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		e.pg.Query("postgres", fmt.Sprintf(ledger, "'entry'"))
+		e.behind = append(e.behind, e.pg.Query("postgres", "SELECT pg_current_wal_insert_lsn()")[0][0])
+		e.pg.Query("postgres", "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 500 = 3")
+		if len(e.behind)%4 == 0 {
+			name := fmt.Sprint("after ", len(e.behind))
+			e.pg.Query("postgres", fmt.Sprintf("SELECT pg_create_restore_point('%s')", name))
+			e.named[name] = len(e.behind)
 		}
 	}
-	add(3)
+}
+
+// load keeps the server busy beside the ledger until it stops.
+func load(t *testing.T, pg *testenv.Postgres) {
+	t.Helper()
+	var wait sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	wait.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ { // an error is a server that is away: others meet it too
+			_, _ = testenv.Query(ctx, pg.DSN("postgres", "postgres"), fmt.Sprintf(`UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = %[1]d;
+				INSERT INTO pgbench_history VALUES (1, 1, %[1]d, 1, now(), ''); DELETE FROM pgbench_history WHERE aid = %[1]d - 50`, 1+i*7919%200000))
+		}
+	})
+	t.Cleanup(func() { cancel(); wait.Wait() })
+}
+
+func pointInTime(t *testing.T, version string) {
+	x, pg := newCluster(t, testenv.PostgresVersion(t, version))
+	pg.Query("postgres", "ALTER SYSTEM SET track_commit_timestamp = on")
+	if version >= "17" {
+		pg.Query("postgres", "ALTER SYSTEM SET summarize_wal = on")
+	}
+	pg.Run("pg_ctl", "restart", "-D", pg.Dir, "-w", "-s", "-m", "fast", "-l", pg.Base+"/log")
+	e := &entries{pg: pg, named: map[string]int{}}
+	e.add(t, 3)
 	x.real = true
 	end := x.stream()
 	for !strings.Contains(pg.Query("postgres", "SELECT count(*) FROM pg_replication_slots WHERE active")[0][0], "1") {
 		time.Sleep(50 * time.Millisecond)
 	}
 	x.want(0, "backup", "crm")
-	add(5)
-	pg.Query("postgres", "SELECT pg_create_restore_point('before the upgrade')")
-	add(5)
+	load(t, pg)
+	e.add(t, 10)
 	end(syscall.SIGKILL)
-	add(5)
+	e.add(t, 5)
 	end = x.stream()
-	add(3)
-	between := pg.Query("postgres", "SELECT pg_current_wal_insert_lsn()")[0][0]
-	add(4)
+	e.add(t, 7)
 	x.want(0, "backup", "crm") // beside the stream
-	add(6)
+	e.add(t, 2)
+	killServer(t, pg)
+	e.add(t, 4)
+	first := len(e.behind)
 	promote(t, pg) // under the stream, and with no snapshot after it
-	add(5)
+	e.add(t, 5)
 	x.caught(pg)
 	end(syscall.SIGTERM)
 	x.want(0, "check", "--identity", x.path("key"))
 
-	type entry struct{ id, xid, at string }
-	var entries []entry
-	for _, row := range pg.Query("postgres", "SELECT id, xmin, to_char(pg_xact_commit_timestamp(xmin) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM ledger ORDER BY id") {
-		entries = append(entries, entry{row[0], row[1], row[2]})
-	}
+	points := map[string]int{"latest": len(e.behind), "timeline 1 latest": first}
+	rows := pg.Query("postgres", "SELECT xmin, to_char(pg_xact_commit_timestamp(xmin) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM ledger ORDER BY id")
 	r := rand.New(rand.NewPCG(2, 6))
-	pick := func() (int, entry) { n := 3 + r.IntN(len(entries)-3); return n, entries[n] } // what was committed before the first snapshot is out of reach
-	points := map[string]int{"latest": len(entries), "timeline 1 latest": 31, "name:before the upgrade": 8, "lsn:" + between: 21}
 	for range 1 + soakTimes(9) {
-		n, e := pick()
-		points[e.at] = n + 1
-		n, e = pick()
-		points["xid:"+e.xid] = n + 1
-		n, e = pick()
-		points["before xid:"+e.xid] = n
+		pick := func() int { return 3 + r.IntN(len(rows)-3) } // what was committed before the first snapshot is out of reach
+		n := pick()
+		points[rows[n][1]] = n + 1
+		n = pick()
+		points["xid:"+rows[n][0]] = n + 1
+		n = pick()
+		points["before xid:"+rows[n][0]] = n
+		n = pick()
+		points["lsn:"+e.behind[n]] = n + 1
+		n = (4 + pick()) / 4 * 4 % first
+		if name := fmt.Sprint("after ", n); e.named[name] > 3 {
+			points["name:"+name] = n
+		}
 	}
 	for point, want := range points {
-		t.Run(point, func(t *testing.T) {
-			x.t = t
-			at, before := strings.CutPrefix(point, "before ")
-			at, first := strings.CutPrefix(at, "timeline 1 ")
-			args := []string{"--at", at}
-			if before {
-				args = append(args, "--before")
-			}
-			if first {
-				args = append(args, "--timeline", "1")
-			}
-			_, query := x.boot(pg, args...)
-			if got := consistent(t, query); got != want {
-				t.Errorf("%s: %d transactions came back, not %d", point, got, want)
-			}
-		})
+		t.Run(point, func(t *testing.T) { x.arrives(t, pg, point, want) })
 	}
 	x.t = t
 	for point, code := range map[string]int{"xid:3": 4, "name:nobody": 4, "lsn:FFFF/0": 4, "lsn:0/1": 4, "2020-01-01T00:00:00Z": 4, "2100-01-01T00:00:00Z": 4} {
@@ -152,4 +187,48 @@ func TestPointInTime(t *testing.T) {
 	if _, err := os.Stat(x.path("never")); err == nil {
 		t.Error("a refused restore left a directory")
 	}
+}
+
+// arrives boots a point and counts the transactions that are there.
+func (x *fixture) arrives(t *testing.T, pg *testenv.Postgres, point string, want int) {
+	x.t = t
+	at, before := strings.CutPrefix(point, "before ")
+	at, first := strings.CutPrefix(at, "timeline 1 ")
+	args := []string{"--at", at}
+	if before {
+		args = append(args, "--before")
+	}
+	if first {
+		args = append(args, "--timeline", "1")
+	}
+	dir, query := x.boot(pg, args...)
+	if got := consistent(t, query); got != want {
+		t.Errorf("%s: %d transactions came back, not %d", point, got, want)
+	}
+	if soak() || at == "latest" {
+		pg.Run("pg_amcheck", "-h", dir, "-p", query("SHOW port")[0][0], "--all", "--install-missing", "--heapallindexed")
+	}
+	testenv.StopPostgres(t, pg.Bin, dir)
+}
+
+// killServer ends a server as a power cut would end its processes, and starts it again.
+func killServer(t *testing.T, pg *testenv.Postgres) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(pg.Dir, "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for syscall.Kill(pid, 0) == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(time.Second) // the others notice, and let go of its memory
+	pg.Start()
 }
