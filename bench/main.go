@@ -79,7 +79,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 			err = errors.Join(err, b.db.close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{open, b.build, b.restic, b.job, b.age, b.stream} {
+	for _, step := range []func(context.Context) error{open, b.build, b.baseBackup, b.pgbackrest, b.restic, b.job, b.age, b.stream} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -48,14 +48,12 @@ func (b *bench) postgres(ctx context.Context) error {
 			return self(ctx, "churn postgres", c.base, seed, n)
 		},
 		close: func() error { return c.stop(context.WithoutCancel(ctx)) }}
-	b.tools = append(b.tools, &tool{name: "pg_basebackup to nowhere", bin: filepath.Join(c.bin, "pg_basebackup"), fresh: func(context.Context) error { return nil },
-		full: append([]string{"-D", "-", "-Ft", "-X", "none", "-c", "fast", "--no-manifest"}, c.reach()...), note: "the floor"})
-	if err := b.pgbackrest(ctx); err != nil {
+	if _, err := os.Stat(filepath.Join(c.data, "PG_VERSION")); err == nil {
+		err = c.start(ctx)
+		if err == nil { // an earlier run's would keep log
+			err = c.exec(ctx, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+		}
 		return err
-	}
-	_, err = os.Stat(filepath.Join(c.data, "PG_VERSION"))
-	if err == nil {
-		return c.start(ctx)
 	}
 	if err := c.make(ctx); err != nil {
 		return err
@@ -150,41 +148,5 @@ func (c *cluster) exec(ctx context.Context, statements ...string) error {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	return nil
-}
-
-// pgbackrest copies files alone, without the log that makes them consistent: its archiving is not part of the comparison.
-func (b *bench) pgbackrest(ctx context.Context) error {
-	bin, version, err := b.installed(ctx, "pgbackrest")
-	if bin == "" || err != nil {
-		return err
-	}
-	conf := filepath.Join(b.dir, "pgbackrest.conf")
-	t := &tool{name: version, bin: bin, repo: filepath.Join(b.dir, "pgbackrest"), restored: b.out()}
-	text := fmt.Sprintf("[global]\nrepo1-path=%s\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=bench\nrepo1-bundle=y\nrepo1-retention-full=2\n"+
-		"lock-path=%s\nlog-level-console=off\nlog-level-file=off\nlog-level-stderr=warn\nprocess-max=2\ncompress-type=zst\ncompress-level=3\n"+
-		"archive-check=n\nstart-fast=y\n[crm]\npg1-path=%s\npg1-socket-path=%s\npg1-user=postgres\n",
-		t.repo, filepath.Join(b.dir, "pgbackrest-lock"), b.cluster.data, b.cluster.base)
-	help, err := exec.CommandContext(ctx, bin, "help", "backup", "repo-block").CombinedOutput()
-	switch {
-	case err != nil:
-		t.note = "this version has no repo-block"
-	case strings.Contains(string(help), "BETA"):
-		t.note = "repo-block is a beta in this version"
-		text = "[global:backup]\nrepo1-block=y\nbeta=y\n" + text
-	default:
-		text = "[global:backup]\nrepo1-block=y\n" + text
-	}
-	args := func(more ...string) []string { return append([]string{"--config=" + conf, "--stanza=crm"}, more...) }
-	t.full, t.again = args("--type=full", "backup"), args("--type=incr", "backup")
-	t.restore = args("--pg1-path="+b.out(), "--type=none", "restore")
-	t.fresh = func(ctx context.Context) error {
-		if err := errors.Join(os.RemoveAll(t.repo), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
-			return err
-		}
-		_, err := t.run(ctx, "", args("stanza-create")...)
-		return err
-	}
-	b.tools = append(b.tools, t)
 	return nil
 }

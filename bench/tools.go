@@ -9,8 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -77,7 +75,7 @@ func size(dir string) (n int64, err error) {
 	return n, err
 }
 
-// build compiles lifeboat, which goes before the tools of the engine.
+// build compiles lifeboat, with which the others are compared.
 func (b *bench) build(ctx context.Context) error {
 	bin := filepath.Join(b.dir, "lifeboat")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", bin, "lifeboat/cmd/lifeboat")
@@ -88,7 +86,7 @@ func (b *bench) build(ctx context.Context) error {
 	b.lifeboat = &tool{name: "lifeboat", bin: bin, repo: filepath.Join(b.dir, "repo"), fresh: b.fresh,
 		env:  []string{"LIFEBOAT_CONFIG=" + filepath.Join(b.dir, "lifeboat.yaml"), "LIFEBOAT_IDENTITY_FILE=" + filepath.Join(b.dir, "id.txt")},
 		full: []string{"backup", "crm"}, again: []string{"backup", "crm"}, restore: []string{"restore", "crm", "--to", b.out()}, restored: b.out()}
-	b.tools = append([]*tool{b.lifeboat}, b.tools...)
+	b.tools = []*tool{b.lifeboat}
 	return nil
 }
 
@@ -112,39 +110,4 @@ func (b *bench) fresh(ctx context.Context) error {
 	}
 	_, err = b.lifeboat.run(ctx, "init", "init")
 	return err
-}
-
-// installed is the program's path and the first line of what it says of its version, or nothing.
-func (b *bench) installed(ctx context.Context, name string) (bin, version string, err error) {
-	if bin, err = exec.LookPath(name); err != nil {
-		b.rows = append(b.rows, row{tool: name, what: "not installed"})
-		return "", "", nil
-	}
-	out, err := exec.CommandContext(ctx, bin, "version").Output()
-	version, _, _ = strings.Cut(string(out), "\n")
-	return bin, version, err
-}
-
-// restic reads files, and knows no consistent state of a database that is written to: nobody writes meanwhile.
-func (b *bench) restic(ctx context.Context) error {
-	bin, version, err := b.installed(ctx, "restic")
-	if bin == "" || err != nil {
-		return err
-	}
-	version, _, _ = strings.Cut(version, " compiled")
-	cache := filepath.Join(b.dir, "restic-cache")
-	t := &tool{name: version, bin: bin, repo: filepath.Join(b.dir, "restic"), restored: filepath.Join(b.out(), b.db.dir)}
-	t.env = []string{"RESTIC_PASSWORD=bench", "RESTIC_REPOSITORY=" + t.repo, "RESTIC_CACHE_DIR=" + cache}
-	t.full = []string{"backup", "-q", "--exclude", filepath.Join(b.db.dir, "pg_wal"), b.db.dir}
-	t.again = append(slices.Clone(t.full), "--force")
-	t.restore = []string{"restore", "-q", "latest", "--target", b.out()}
-	t.fresh = func(ctx context.Context) error {
-		if err := errors.Join(os.RemoveAll(t.repo), os.RemoveAll(cache)); err != nil {
-			return err
-		}
-		_, err := t.run(ctx, "init", "init", "--repository-version", "2")
-		return err
-	}
-	b.tools = append(b.tools, t)
-	return nil
 }
