@@ -44,6 +44,7 @@ func TestModel(t *testing.T) {
 			m := newModel(t, seed)
 			for m.run = range 10 {
 				m.mutate()
+				m.round()
 				m.meddle()
 				switch m.rand.IntN(6) {
 				case 0:
@@ -93,6 +94,7 @@ type model struct {
 	holdless float64 // the share of frames that are taken for lost
 	lost     lost    // in the last run
 	fresh    func(frame crypto.ID) bool
+	whole    bool  // files of pages have whole pages only
 	deltas   int   // files of which only a difference was sent
 	sent     int64 // bytes of content in the last run
 }
@@ -133,7 +135,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{t: t, rand: rand.New(rand.NewPCG(seed, 5)), files: map[string]file{}, maps: t.TempDir(), pol: host.Polynomial}
+	m := &model{t: t, rand: rand.New(rand.NewPCG(seed, 5)), files: map[string]file{}, maps: t.TempDir(), pol: host.Polynomial, whole: seed%2 == 0}
 	m.keys = must(host.Keys())
 	id, _, err := epoch.Open()
 	if err != nil {
@@ -279,6 +281,16 @@ func (m *model) mutate() {
 			}
 		}
 		m.files[name] = f
+	}
+}
+
+// round cuts what is no whole page, where the source has none.
+func (m *model) round() {
+	for name, f := range m.files {
+		if m.whole && f.kind == snapshot.Pages {
+			f.data = f.data[:len(f.data)-len(f.data)%f.page]
+			m.files[name] = f
+		}
 	}
 }
 

@@ -47,10 +47,20 @@ func (t *taker) pages(ctx context.Context, item Item, old *baseExtents) ([]Exten
 	}
 	hasMap := t.oldMap != nil && t.oldMap.seek(item.Name) && old != nil && old.file.PageSize == item.PageSize
 	workers := runtime.GOMAXPROCS(0)
+	for len(t.batches) < 2*workers+2 {
+		t.batches = append(t.batches, &batch{done: make(chan error, 1)})
+	}
+	w := &pageWriter{taker: t, old: old, pageSize: item.PageSize}
+	if item.Size >= 0 && item.Size < batchSize { // nothing could overlap
+		if err := w.small(ctx, item, hasMap, t.batches[0]); err != nil {
+			return nil, 0, err
+		}
+		return w.finish(ctx)
+	}
 	g, ctx := errgroup.WithContext(ctx)
-	free := make(chan *batch, 2*workers+2)
-	for range cap(free) {
-		free <- &batch{done: make(chan error, 1)}
+	free := make(chan *batch, len(t.batches))
+	for _, b := range t.batches {
+		free <- b
 	}
 	hash := make(chan *batch, cap(free))
 	order := make(chan *batch, cap(free))
@@ -68,7 +78,6 @@ func (t *taker) pages(ctx context.Context, item Item, old *baseExtents) ([]Exten
 			return nil
 		})
 	}
-	w := &pageWriter{taker: t, old: old, pageSize: item.PageSize}
 	g.Go(func() error {
 		for b := range order {
 			if err := <-b.done; err != nil {
@@ -95,19 +104,9 @@ func (t *taker) readBatches(ctx context.Context, item Item, hasMap bool, free <-
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if b.data == nil {
-			b.data = make([]byte, batchSize)
-		}
-		n, err := io.ReadFull(item.Body, b.data[:batchSize])
-		if n == 0 && errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("read from byte %d: %w", off, err)
-		}
-		b.off, b.data, b.old = off, b.data[:n], nil
-		if hasMap {
-			b.old = t.oldMap.hashes(off/int64(item.PageSize), (n+item.PageSize-1)/item.PageSize)
+		n, err := t.readBatch(item, off, hasMap, b)
+		if n == 0 || err != nil {
+			return err
 		}
 		off += int64(n)
 		hash <- b
@@ -116,6 +115,34 @@ func (t *taker) readBatches(ctx context.Context, item Item, hasMap bool, free <-
 			return nil
 		}
 	}
+}
+
+// readBatch reads what follows byte off; nothing at the end of the file.
+func (t *taker) readBatch(item Item, off int64, hasMap bool, b *batch) (n int, err error) {
+	if b.data == nil {
+		b.data = make([]byte, batchSize)
+	}
+	n, err = io.ReadFull(item.Body, b.data[:batchSize])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, fmt.Errorf("read from byte %d: %w", off, err)
+	}
+	b.off, b.data, b.old = off, b.data[:n], nil
+	if hasMap && n > 0 {
+		b.old = t.oldMap.hashes(off/int64(item.PageSize), (n+item.PageSize-1)/item.PageSize)
+	}
+	return n, nil
+}
+
+// small stores a file that fits into one batch.
+func (w *pageWriter) small(ctx context.Context, item Item, hasMap bool, b *batch) error {
+	n, err := w.readBatch(item, 0, hasMap, b)
+	if n == 0 || err != nil {
+		return err
+	}
+	if err := w.hash(w.hasher, b, item.PageSize); err != nil {
+		return err
+	}
+	return w.batch(ctx, b)
 }
 
 var zeros [groupSize]byte

@@ -22,11 +22,10 @@ const (
 
 // stream stores an item that is cut by its content.
 func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]ExtentsRef, int64, error) {
-	c := chunker.New(item.Body, t.job.Polynomial, chunker.WithBoundaries(minChunk, maxChunk), chunker.WithAverageBits(averageBits))
+	next := t.cut(item)
 	var refs []ExtentsRef
 	var extents []Extent
 	var size, start int64
-	buf := make([]byte, maxChunk)
 	flush := func() error {
 		if len(extents) == 0 {
 			return nil
@@ -39,14 +38,14 @@ func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]Exte
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
 		}
-		chunk, err := c.Next(buf)
+		chunk, err := next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return nil, 0, err
 		}
-		e, err := t.streamChunk(chunk.Data)
+		e, err := t.streamChunk(chunk)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -60,6 +59,27 @@ func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]Exte
 		}
 	}
 	return refs, size, flush()
+}
+
+// cut returns the chunks of an item one by one, each until the next is asked for; then io.EOF.
+func (t *taker) cut(item Item) func() ([]byte, error) {
+	if t.chunk == nil {
+		t.chunk = make([]byte, maxChunk)
+	}
+	if item.Size < 0 || item.Size > minChunk {
+		c := chunker.New(item.Body, t.job.Polynomial, chunker.WithBoundaries(minChunk, maxChunk), chunker.WithAverageBits(averageBits))
+		return func() ([]byte, error) {
+			chunk, err := c.Next(t.chunk)
+			return chunk.Data, err
+		}
+	}
+	return func() ([]byte, error) { // one chunk, without the chunker's buffers; what follows it is more than was announced
+		n, err := io.ReadFull(item.Body, t.chunk[:item.Size+1])
+		if n > 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = nil
+		}
+		return t.chunk[:n], err
+	}
 }
 
 func (t *taker) streamChunk(b []byte) (Extent, error) {

@@ -87,6 +87,9 @@ type taker struct {
 	old    usage
 	budget int64 // bytes that may still be stored again for the sake of restores
 	result Taken
+
+	batches []*batch // of one file of pages after another
+	chunk   []byte   // of one stream after another
 }
 
 // runChunks bounds the memory for finding the same chunk twice within one run: 2 GiB of groups.

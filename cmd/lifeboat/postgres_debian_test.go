@@ -29,11 +29,11 @@ func TestDebianCluster(t *testing.T) {
 	x.want(0, "backup", "crm")
 	before := pg.Query("postgres", "SELECT pg_postmaster_start_time(), (SELECT count(*) FROM account)")
 
-	dir, query := x.boot(pg, "--at", "snapshot:s2") // its role could read nothing
+	dir, _ := x.boot(pg, "--at", "snapshot:s2") // its role could read nothing
 	if _, err := os.Stat(filepath.Join(dir, "lifeboat/files", etc)); err == nil {
 		t.Error("files came back that could not be read")
 	}
-	dir, query = x.boot(pg)
+	dir, query := x.boot(pg)
 	if n := query("SELECT count(*) FROM account")[0][0]; n != "1000" {
 		t.Errorf("%s rows came back", n)
 	}
