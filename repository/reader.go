@@ -251,8 +251,13 @@ func (r *Reader) Log(ctx context.Context, source string, n uint64) (l restore.Lo
 	if l.Objects, err = capture.List(ctx, r.Target, r.hasher.Log(source, n)); err != nil {
 		return l, err
 	}
-	l.Reader, err = capture.NewReader(r.Target, r.Chain, r.opens...)
+	l.Reader, err = r.LogReader()
 	return l, err
+}
+
+// LogReader reads any captured log on this copy, and what is in it with the identities that Unlock had.
+func (r *Reader) LogReader() (*capture.Reader, error) {
+	return capture.NewReader(r.Target, r.Chain, r.opens...)
 }
 
 // Snapshot is one snapshot that this copy holds.

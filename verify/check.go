@@ -12,11 +12,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/journal"
@@ -33,6 +35,7 @@ type Job struct {
 	Objects  []target.Object    // what must stand on the copy, but for the journal
 	Frames   *chunkstore.Reader // nil without any key
 	IDs      crypto.IDKey       // with Frames
+	Log      *capture.Reader    // nil: captured log is not opened
 	Source   string             // only this source's trees and contents; empty for all
 	Share    float64            // of the packs to read, 0 to 1
 	Contents bool               // Frames opens content, not only trees
@@ -77,6 +80,9 @@ func Check(ctx context.Context, job Job) (*Report, error) {
 	if err := c.indexes(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.logs(ctx); err != nil {
+		return nil, err
+	}
 	if job.Frames != nil {
 		if err := c.snapshots(ctx); err != nil {
 			return nil, err
@@ -90,6 +96,8 @@ type checker struct {
 	report *Report
 	mu     sync.Mutex
 	bad    map[string]bool // objects
+
+	captured []capture.Object // log
 }
 
 func (c *checker) damage(what, why string, affects []string) {
@@ -112,6 +120,20 @@ func (c *checker) objects(ctx context.Context, named []target.Object) error {
 	}
 	var read []target.Object
 	var total int64
+	inRecords := map[string]bool{}
+	for _, o := range named {
+		inRecords[o.Name] = true
+	}
+	for name, size := range there { // log stands before a record names it
+		n, ok := capture.ParseName(name)
+		if !ok || size > capture.MaxObject {
+			continue
+		}
+		c.captured = append(c.captured, capture.Object{Name: n, Size: size})
+		if !inRecords[name] {
+			named = append(slices.Clip(named), target.Object{Name: name, Size: size})
+		}
+	}
 	for _, o := range named {
 		c.report.Objects++
 		size, ok := there[o.Name]
@@ -192,7 +214,7 @@ func (c *checker) hash(ctx context.Context, o target.Object) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err != nil {
+	if err != nil && !replaced(o.Name, err) {
 		c.damagedObject(o.Name, err.Error())
 	}
 	return nil

@@ -116,6 +116,9 @@ func (a *app) checkOne(ctx context.Context, x access, args []string, part float6
 	default:
 		return nil, err
 	}
+	if job.Log, err = r.LogReader(); err != nil {
+		return nil, err
+	}
 	p := a.progress("check " + name)
 	job.Started, job.Progress = p.start, p.add
 	report, err := verify.Check(ctx, job)

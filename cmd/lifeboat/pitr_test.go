@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,6 +158,7 @@ func pointInTime(t *testing.T, version string) {
 	x.caught(pg)
 	end(syscall.SIGTERM)
 	x.want(0, "check", "--identity", x.path("key"))
+	x.damagedLog()
 
 	points := map[string]int{"latest": len(e.behind), "timeline 1 latest": first}
 	rows := pg.Query("postgres", "SELECT xmin, to_char(pg_xact_commit_timestamp(xmin) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM ledger ORDER BY id")
@@ -187,6 +189,30 @@ func pointInTime(t *testing.T, version string) {
 	if _, err := os.Stat(x.path("never")); err == nil {
 		t.Error("a refused restore left a directory")
 	}
+}
+
+// damagedLog damages the captured log on the copy: a check names each object, with and without an identity.
+func (x *fixture) damagedLog() {
+	x.t.Helper()
+	objects, err := filepath.Glob(x.path("disk", "log", "*", "*"))
+	x.must(err)
+	if len(objects) < 3 {
+		x.t.Fatalf("only %d objects of log", len(objects))
+	}
+	for i, path := range []string{objects[0], objects[len(objects)/2], objects[len(objects)-1]} {
+		whole, err := os.ReadFile(path)
+		x.must(err)
+		damaged := slices.Clone(whole)
+		damaged[len(damaged)*(i+1)/4] ^= 1
+		x.must(os.WriteFile(path, damaged, 0o600))
+		for _, args := range [][]string{{"check"}, {"check", "--identity", x.path("key")}} {
+			if s := x.want(3, args...); !strings.Contains(s.out, filepath.Base(path)) {
+				x.t.Errorf("the damage of %s is not named: %s", path, s)
+			}
+		}
+		x.must(os.WriteFile(path, whole, 0o600))
+	}
+	x.want(0, "check")
 }
 
 // arrives boots a point and counts the transactions that are there.
