@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -38,8 +39,11 @@ func (a *app) doctor() *cobra.Command {
 			bad := false
 			rows := []findingRow{}
 			for _, f := range patient.Doctor(c.Context()) {
-				rows = append(rows, findingRow{f.Name, string(f.Level), f.Detail, f.Fix})
+				rows = append(rows, findingRow{f.Name, string(f.Level), f.Detail, strings.ReplaceAll(f.Fix, "<source>", args[0])})
 				bad = bad || f.Level == snapshot.Fail
+			}
+			if err := c.Context().Err(); err != nil {
+				return err // what was not examined any more is not well because of that
 			}
 			if a.json {
 				err = a.printJSON(rows)

@@ -21,6 +21,7 @@ import (
 	"lifeboat/repository"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
+	"lifeboat/source/postgres"
 )
 
 // Exit codes.
@@ -100,7 +101,7 @@ func exitCode(err error) int {
 	var verdict verdictError
 	var problems config.Problems
 	switch {
-	case errors.As(err, &usage), errors.As(err, &problems):
+	case errors.As(err, &usage), errors.As(err, &problems), errors.Is(err, postgres.ErrDSN):
 		return exitUsage
 	case errors.As(err, &verdict):
 		return exitVerdict

@@ -77,6 +77,27 @@ func (p *Postgres) Start() {
 	p.Run("pg_ctl", "start", "-D", p.Dir, "-w", "-s", "-l", filepath.Join(p.Base, "log"))
 }
 
+// Restart stops the server as pg_ctl's mode says (smart, fast or immediate) and starts it again.
+func (p *Postgres) Restart(mode string) {
+	p.t.Helper()
+	p.Stop(mode)
+	p.Start()
+}
+
+// Stop stops the server.
+func (p *Postgres) Stop(mode string) {
+	p.t.Helper()
+	p.Run("pg_ctl", "stop", "-D", p.Dir, "-w", "-s", "-m", mode)
+}
+
+// Put writes a file of the data directory, for the server to read.
+func (p *Postgres) Put(name, text string) {
+	p.t.Helper()
+	path := filepath.Join(p.Dir, name)
+	must(p.t, os.WriteFile(path, []byte(text), 0o600))
+	must(p.t, give(path))
+}
+
 // StopPostgres stops the server of a data directory at once, if one runs.
 func StopPostgres(t testing.TB, bin, dir string) {
 	t.Helper()

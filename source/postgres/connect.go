@@ -61,11 +61,16 @@ func parse(dsn, password string) (*pgconn.Config, error) {
 	return cfg, nil
 }
 
-// withoutDSN is why a DSN could not be read, without the DSN.
+// withoutDSN is why a DSN could not be read, without the DSN: what is in quotes is a part of it, perhaps of a password.
 func withoutDSN(err error) string {
 	var parse *pgconn.ParseConfigError
 	if errors.As(err, &parse) {
-		if why := errors.Unwrap(parse); why != nil && !strings.Contains(why.Error(), "://") {
+		why := errors.Unwrap(parse)
+		if why == nil {
+			text := parse.Error() // the DSN in backquotes, and words of its own
+			return text[strings.LastIndex(text, "`: ")+len("`: "):]
+		}
+		if !strings.Contains(why.Error(), `"`) {
 			return why.Error()
 		}
 	}

@@ -3,9 +3,10 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"net"
-	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,37 +26,34 @@ const oldest = 140000
 
 // SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 const (
-	dataCorrupted     = "XX001"
-	invalidPassword   = "28P01"
-	notAuthorised     = "28000"
-	noPrivilege       = "42501"
-	noDatabase        = "3D000"
-	tooMany           = "53300"
-	limitExceeded     = "53400"
-	notInState        = "55000"
-	starting          = "57P03"
-	shutdown          = "57P01"
-	crashed           = "57P02"
-	undefinedFile     = "58P01"
-	slotInUse         = "55006"
-	unknownParameter  = "42704"
-	duplicateObject   = "42710"
-	protocolViolation = "08P01"
+	dataCorrupted    = "XX001"
+	invalidPassword  = "28P01"
+	notAuthorised    = "28000"
+	noPrivilege      = "42501"
+	tooMany          = "53300"
+	limitExceeded    = "53400"
+	notInState       = "55000"
+	starting         = "57P03"
+	shutdown         = "57P01"
+	crashed          = "57P02"
+	undefinedFile    = "58P01"
+	slotInUse        = "55006"
+	unknownParameter = "42704"
+	duplicateObject  = "42710"
 )
 
-// hints say what to do next, by SQLSTATE.
+// hints say what to do next, by SQLSTATE. <user> is the one of the DSN.
 var hints = map[string]string{
 	invalidPassword: "set password_file, PGPASSWORD or a .pgpass entry for this user",
 	notAuthorised:   "as a superuser: CREATE ROLE <user> REPLICATION LOGIN, if it is missing; then a line in pg_hba.conf such as `host replication <user> <this address>/32 scram-sha-256`, and SELECT pg_reload_conf()",
-	noPrivilege:     "run on the server, as a superuser: ALTER ROLE <user> REPLICATION",
-	noDatabase:      "correct the database in the dsn",
-	tooMany:         "raise max_wal_senders on the server (two are used while a backup runs), and restart it",
-	limitExceeded:   "raise max_replication_slots on the server, and restart it",
-	notInState:      "set wal_level = replica (or logical) and max_replication_slots above 0 on the server, and restart it",
+	noPrivilege:     "as a superuser: ALTER ROLE <user> REPLICATION;",
+	tooMany:         "as a superuser: ALTER SYSTEM SET wal_level = replica; ALTER SYSTEM SET max_wal_senders = 10; -- and restart the server (a backup uses two while it runs, stream one; wal_level may stay logical)",
+	limitExceeded:   "as a superuser: ALTER SYSTEM SET max_replication_slots = 10; -- and restart the server (or drop a slot that nobody needs)",
 	starting:        "wait until the server has started, and repeat",
 	shutdown:        "the server was stopped: start it, and repeat",
 	crashed:         "the server crashed: look into its log, and repeat",
 	undefinedFile:   "the server dropped log that was still needed: raise max_slot_wal_keep_size or wal_keep_size, and repeat",
+	slotInUse:       "another program reads this slot: stop it; a slot serves one stream, and no other program may use Lifeboat's",
 }
 
 // Error says what was being done to which server and why it failed; its text ends with what to do next. It holds no secret.
@@ -85,18 +83,27 @@ func describe(op string, cfg *pgconn.Config, err error) error {
 	}
 	e := &Error{Op: op, Server: where(cfg), Err: err}
 	var server *pgconn.PgError
+	var connect *pgconn.ConnectError
 	var network net.Error
 	switch {
 	case errors.As(err, &server):
 		e.Err = reason{strings.TrimSpace(server.Message + " " + server.Detail), err}
-		e.Hint = hints[server.Code]
+		e.Hint = strings.ReplaceAll(hints[server.Code], "<user>", strconv.Quote(cfg.User))
+		if e.Hint == "" {
+			e.Hint = server.Hint
+		}
 	case errors.Is(err, snapshot.ErrOther):
 		e.Hint = "see that the dsn leads to the right server, and that a standby is not behind; if the change is meant, `lifeboat backup <source> --full` begins a new history beside the old one"
-	case errors.Is(err, ErrDSN):
-		e.Hint = "write it as postgres://user@host:5432/database"
-	case errors.Is(err, os.ErrNotExist), errors.As(err, &network):
-		e.Err = reason{withoutURL(err), err}
+	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF):
+		text := strings.Join(causes(err), "; ")
+		e.Err = reason{text, err}
 		e.Hint = "is the server running, and the host, port and network in the dsn right?"
+		switch {
+		case strings.Contains(text, "refused TLS"):
+			e.Hint = "let the server speak TLS (ssl = on, ssl_cert_file, ssl_key_file), or lower sslmode in the dsn"
+		case strings.Contains(text, "x509:"):
+			e.Hint = "name the file with the certificate of the server's authority as sslrootcert in the dsn, and the host as its certificate does"
+		}
 	}
 	return e
 }
@@ -110,23 +117,31 @@ type reason struct {
 func (r reason) Error() string { return r.text }
 func (r reason) Unwrap() error { return r.err }
 
-// withoutURL is the innermost text of a connection error: what is around it quotes user and database.
-func withoutURL(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Error()
+// causes are the innermost texts of a connection error, each once: what is around them quotes user and database, and with and
+// without TLS the same goes wrong.
+func causes(err error) []string {
+	var out []string
+	if op, ok := err.(*net.OpError); ok {
+		return []string{op.Error()}
 	}
-	return fmt.Sprint(rootCause(err))
-}
-
-func rootCause(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
+	switch w := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, one := range w.Unwrap() {
+			for _, text := range causes(one) {
+				if !slices.Contains(out, text) {
+					out = append(out, text)
+				}
+			}
 		}
-		err = next
+	case interface{ Unwrap() error }:
+		if next := w.Unwrap(); next != nil {
+			return causes(next)
+		}
 	}
+	if len(out) == 0 {
+		out = []string{err.Error()}
+	}
+	return out
 }
 
 // oneLine is an error without its second line.
