@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -122,6 +123,8 @@ func message(err error) string {
 		s += ": give the right one with --identity FILE"
 	case errors.Is(err, crypto.ErrDamaged) && !strings.Contains(s, "--from"):
 		s += ": try another copy with --from, and run `lifeboat check`"
+	case errors.Is(err, syscall.ENOSPC):
+		s += ": make room there"
 	}
 	return s
 }

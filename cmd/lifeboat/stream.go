@@ -79,7 +79,7 @@ func (a *app) capture(ctx context.Context, name string) error {
 		},
 		Failed: func(target string, err error) {
 			if err != nil {
-				a.note("warning: target %s: %v", target, err)
+				a.note("warning: target %s: %s", target, message(err))
 			} else {
 				a.note("target %s goes on", target)
 			}

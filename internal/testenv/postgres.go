@@ -3,12 +3,14 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,6 +90,47 @@ func (p *Postgres) Restart(mode string) {
 func (p *Postgres) Stop(mode string) {
 	p.t.Helper()
 	p.Run("pg_ctl", "stop", "-D", p.Dir, "-w", "-s", "-m", mode)
+}
+
+// Standby starts a replica of the cluster, which follows it.
+func (p *Postgres) Standby() *Postgres {
+	p.t.Helper()
+	base := p.t.TempDir()
+	must(p.t, os.Chmod(base, 0o755))
+	must(p.t, give(base))
+	s := &Postgres{Bin: p.Bin, Dir: filepath.Join(base, "data"), Base: base, Port: FreePort(p.t), t: p.t}
+	p.Run("pg_basebackup", "-h", "127.0.0.1", "-p", strconv.Itoa(p.Port), "-D", s.Dir, "-R", "-c", "fast", "--no-sync", "-T", filepath.Join(p.Base, "space")+"="+filepath.Join(base, "space"))
+	f, err := os.OpenFile(filepath.Join(s.Dir, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	must(p.t, err)
+	_, err = fmt.Fprintf(f, "port = %d\nunix_socket_directories = '%s'\n", s.Port, base)
+	must(p.t, err)
+	must(p.t, f.Close())
+	s.Start()
+	p.t.Cleanup(func() { StopPostgres(p.t, s.Bin, s.Dir) })
+	return s
+}
+
+// Kill kills the server's first process, and waits until the others have noticed.
+func (p *Postgres) Kill() {
+	p.t.Helper()
+	lock := filepath.Join(p.Dir, "postmaster.pid")
+	b, err := os.ReadFile(lock)
+	must(p.t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(string(b), "\n", 2)[0]))
+	must(p.t, err)
+	must(p.t, syscall.Kill(pid, syscall.SIGKILL))
+	for range 600 {
+		// The others have a session each, and the data directory as their working directory.
+		dirs, err := filepath.Glob("/proc/[0-9]*/cwd")
+		must(p.t, err)
+		if !slices.ContainsFunc(dirs, func(link string) bool { dir, err := os.Readlink(link); return err == nil && dir == p.Dir }) {
+			// Where nobody waits for it, its number is still taken.
+			must(p.t, errors.Join(os.Remove(lock), os.Remove(filepath.Join(p.Base, fmt.Sprintf(".s.PGSQL.%d.lock", p.Port)))))
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.t.Fatalf("processes of the server in %s outlive it", p.Dir)
 }
 
 // Put writes a file of the data directory, for the server to read.
