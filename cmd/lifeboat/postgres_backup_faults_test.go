@@ -51,6 +51,7 @@ func unsettle(t *testing.T, pg *testenv.Postgres) (stop func()) {
 // TestPostgresBackupFaults kills backups and the server under them while relations come, grow, shrink and go. The next backup
 // works, nothing is left on the server, and what was backed up is sound.
 func TestPostgresBackupFaults(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	pg.Query("postgres", "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 20) t FROM generate_series(1, 100000) g")

@@ -187,8 +187,10 @@ host replication backup,weak 127.0.0.1/32 trust
 	x.want(0, "backup", "crm")
 }
 
-// TestPostgresSettings takes from a server what backups need. What doctor tells to do then mends it.
+// TestPostgresSettings takes from a server what backups need; what doctor tells to do then mends it. Like the other tests of
+// faults it runs beside them: they wait more than they work.
 func TestPostgresSettings(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	dsn := pg.DSN("backup", "postgres")

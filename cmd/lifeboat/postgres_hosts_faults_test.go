@@ -24,6 +24,7 @@ func hosts(ports ...int) string {
 // TestPostgresHosts backs up and follows the servers of a cluster in turn: the primary behind a host that is down, and a standby,
 // which is promoted under the stream.
 func TestPostgresHosts(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	down := testenv.FreePort(t)
@@ -43,7 +44,7 @@ func TestPostgresHosts(t *testing.T) {
 	x.want(0, "doctor", "crm")
 	add(pg, 2)
 	behind := pg.Query("postgres", "SELECT pg_current_wal_flush_lsn()")[0][0]
-	for standby.Query("postgres", "SELECT pg_last_wal_replay_lsn() >= '" + behind + "'")[0][0] == "f" {
+	for standby.Query("postgres", "SELECT pg_last_wal_replay_lsn() >= '"+behind+"'")[0][0] == "f" {
 		time.Sleep(20 * time.Millisecond)
 	}
 	stop := write(t, pg)
@@ -66,6 +67,7 @@ func TestPostgresHosts(t *testing.T) {
 // TestPostgresReplaced lets another cluster answer at the address: its log is not taken for that of the first, which goes on when
 // it is back.
 func TestPostgresReplaced(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	x.want(0, "backup", "crm")

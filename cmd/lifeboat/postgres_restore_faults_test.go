@@ -13,6 +13,7 @@ import (
 // TestPostgresRestoreFaults asks for what cannot be restored, and spoils the log on the target: nothing else than what was asked
 // for comes back, and nothing is left.
 func TestPostgresRestoreFaults(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	x.want(0, "backup", "crm")

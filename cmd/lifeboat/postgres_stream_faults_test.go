@@ -48,6 +48,7 @@ func (x *fixture) says(word string) {
 // TestPostgresStreamFaults takes from a stream its server and its slot, and kills it each time. It says what is wrong, goes on by
 // itself, and nothing is missing in the end.
 func TestPostgresStreamFaults(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	x.want(0, "backup", "crm")

@@ -42,6 +42,7 @@ const noise = "DROP TABLE IF EXISTS noise; CREATE TABLE noise AS SELECT g, sha51
 // TestPostgresTargetFaults takes a target from a running stream, then its room, then that of the state directory. It is said, the
 // stream goes on when it is mended, and nothing is missing in the end.
 func TestPostgresTargetFaults(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	x.want(0, "backup", "crm")
