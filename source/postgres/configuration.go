@@ -18,7 +18,7 @@ import (
 const (
 	settingsFile = ours + "/settings.conf"
 	outside      = ours + "/files" // files outside of the data directory, by their paths
-	maxConfig    = 1 << 20          // bytes of one file
+	maxConfig    = 1 << 20         // bytes of one file
 )
 
 // configuration is what a server tells of its configuration.
