@@ -58,17 +58,6 @@ func (s *Source) OpenLog(ctx context.Context, from snapshot.Pos) (snapshot.Log, 
 	return t, nil
 }
 
-// drop removes the slot where it was invalidated: it would keep nothing any more.
-func (s *Source) drop(ctx context.Context, cfg *pgconn.Config) error {
-	ses, err := dial(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer ses.close()
-	_, err = ses.rows(fmt.Sprintf("DROP_REPLICATION_SLOT %q WAIT", s.Slot))
-	return err
-}
-
 func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
 	if t.session, t.cfg, err = dialAny(ctx, cfg); err != nil {
 		return err
@@ -83,16 +72,6 @@ func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
 	}
 	t.at.Offset -= t.at.Offset % t.stretch
 	return t.slotted()
-}
-
-// slotted makes the slot where it is missing.
-func (t *stream) slotted() error {
-	_, err := t.session.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q PHYSICAL RESERVE_WAL", t.Slot))
-	var e *pgconn.PgError
-	if errors.As(err, &e) && e.Code == duplicateObject {
-		return nil
-	}
-	return err
 }
 
 // System implements snapshot.Log.

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) sources() *cobra.Command {
+	c := &cobra.Command{Use: "source", Short: "The sources of backups", Args: cobra.NoArgs}
+	c.AddCommand(a.sourceRemove())
+	return c
+}
+
+func (a *app) sourceRemove() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use:   "remove SOURCE",
+		Short: "Drop what was left on the server of a source",
+		Long: "Drops the replication slot through which the log of a source was captured: without a `lifeboat stream` that reads it, it keeps log on the " +
+			"server until its disk is full. A `lifeboat stream` that is started later makes it again. Snapshots and captured log stay where they are, and can be restored.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := args[0]
+			src, cfg, err := a.source(name)
+			if err != nil {
+				return err
+			}
+			slotted, ok := src.(interface {
+				RemoveSlot(ctx context.Context) (removed []string, err error)
+			})
+			if !ok {
+				return a.leaves(name, fmt.Sprintf("engine %s leaves nothing on a server", cfg.Engine))
+			}
+			if err := a.confirm(yes, fmt.Sprintf("Remove the replication slot of %s? Log that was not captured yet will be lost.", name)); err != nil {
+				return err
+			}
+			removed, err := slotted.RemoveSlot(c.Context())
+			if err != nil {
+				return fmt.Errorf("source %s: %w", name, err)
+			}
+			if len(removed) == 0 {
+				return a.leaves(name, "there is no replication slot on its server: nothing to remove")
+			}
+			return a.leaves(name, "removed its replication slot on "+strings.Join(removed, " and "))
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// leaves says what was done to a source's server, and what remains.
+func (a *app) leaves(name, done string) error {
+	_, err := fmt.Fprintf(a.out, "%s: %s\nits snapshots and captured log stay on the copies, and can be restored; to end its backups, take %s out of the configuration\n", name, done, name)
+	return err
+}
