@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -29,12 +30,12 @@ type Entry struct {
 // disorder bounds how much earlier, by its time, an event can be than one that stands before it in the log.
 const disorder = time.Minute
 
-// History yields every event of the log once, line by line and in the order of the log, and the gaps: those from since to until, both
+// History yields every event of a log once, line by line and in the order of the log, and the gaps: those from since to until, both
 // included, where they are not zero. What has no time, a gap or the beginning of a line, belongs to the events around it. It holds
-// the events of one object at a time.
-func (l Log) History(ctx context.Context, since, until time.Time) iter.Seq2[Entry, error] {
+// the events of one object at a time. open lists the log; it is called again where an object was replaced by another meanwhile.
+func History(ctx context.Context, open func(context.Context) (Log, error), since, until time.Time) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		h := &history{ctx: ctx, log: l, since: since, until: until, ends: map[uint64]uint64{}}
+		h := &history{ctx: ctx, open: open, since: since, until: until, ends: map[uint64]uint64{}}
 		h.emit = func(e Entry) error {
 			if !yield(e, nil) {
 				return errEnough
@@ -53,6 +54,7 @@ var errEnough = errors.New("enough")
 // history is a walk through a log.
 type history struct {
 	ctx          context.Context
+	open         func(context.Context) (Log, error)
 	log          Log
 	since, until time.Time
 	emit         func(Entry) error
@@ -68,16 +70,17 @@ type history struct {
 	base  uint64 // where Log counts from; 0 where that is not known
 }
 
-func (h *history) walk() error {
-	lines := map[uint64][]capture.Object{}
+func (h *history) walk() (err error) {
+	if h.log, err = h.open(h.ctx); err != nil {
+		return err
+	}
 	for _, o := range h.log.Objects {
-		lines[o.From.Line] = append(lines[o.From.Line], o)
 		h.ends[o.From.Line] = max(h.ends[o.From.Line], o.To.Offset)
 	}
 	before := snapshot.Pos{}
-	for _, line := range slices.Sorted(maps.Keys(lines)) {
+	for _, line := range slices.Sorted(maps.Keys(h.ends)) {
 		h.line, h.shown = line, 0
-		if err := h.follow(before, lines[line]); err != nil {
+		if err := h.follow(before); err != nil {
 			return err
 		}
 		before = snapshot.Pos{Line: line, Offset: h.ends[line]}
@@ -86,38 +89,57 @@ func (h *history) walk() error {
 }
 
 // follow goes along one line, over its gaps. before is where the line before it ends.
-func (h *history) follow(before snapshot.Pos, objects []capture.Object) error {
-	begin, more := beginning(objects, nil)
+func (h *history) follow(before snapshot.Pos) error {
+	at, more := h.beginning(nil)
+	h.base = at.Offset
 	for first := true; more; {
-		h.base = begin.Offset
-		cover := capture.Cover(objects, begin)
-		for i, o := range cover {
-			needed, last, err := h.needed(cover, i)
-			if err != nil {
-				return err
-			}
-			if first || needed {
-				err = h.object(o, before, first)
-			} else {
-				h.notes, h.base = nil, 0
+		cover := capture.Cover(h.log.Objects, at)
+		for i := 0; i < len(cover); i++ {
+			last, err := h.take(cover, i, before, first)
+			if errors.Is(err, fs.ErrNotExist) {
+				if err = h.again(cover[i]); err == nil {
+					cover, i = capture.Cover(h.log.Objects, at), -1
+					continue
+				}
 			}
 			if err != nil || last {
 				return err
 			}
-			first = false
+			first, at = false, cover[i].To
 		}
-		end := cover[len(cover)-1].To
-		if begin, more = beginning(objects, &end); more {
-			h.notes = append(h.notes, Entry{From: end, To: begin})
+		end := at
+		if at, more = h.beginning(&end); more {
+			h.notes, h.base = append(h.notes, Entry{From: end, To: at}), at.Offset
 		}
 	}
 	return nil
 }
 
-// beginning is the first position, or the first behind end, where there is log.
-func beginning(objects []capture.Object, end *snapshot.Pos) (begin snapshot.Pos, ok bool) {
-	for _, o := range objects {
-		if (end == nil || o.From.Offset > end.Offset) && (!ok || o.From.Offset < begin.Offset) {
+// again lists the log anew, where an object has gone that was listed: what replaces an object stands before it goes.
+func (h *history) again(gone capture.Object) (err error) {
+	if h.log, err = h.open(h.ctx); err == nil && slices.Contains(h.log.Objects, gone) {
+		err = fmt.Errorf("%s is listed and cannot be read: %w", gone, fs.ErrNotExist)
+	}
+	return err
+}
+
+// take yields what the i-th object of a cover has, unless none of it was asked for. last tells that none behind it was, either.
+func (h *history) take(cover []capture.Object, i int, before snapshot.Pos, first bool) (last bool, err error) {
+	needed, last, err := h.needed(cover, i)
+	if err != nil {
+		return false, err
+	}
+	if !first && !needed {
+		h.notes, h.base = nil, 0
+		return last, nil
+	}
+	return last, h.object(cover[i], before, first)
+}
+
+// beginning is the first position of the line, or the first behind end, where there is log.
+func (h *history) beginning(end *snapshot.Pos) (begin snapshot.Pos, ok bool) {
+	for _, o := range h.log.Objects {
+		if o.From.Line == h.line && (end == nil || o.From.Offset > end.Offset) && (!ok || o.From.Offset < begin.Offset) {
 			begin, ok = o.From, true
 		}
 	}

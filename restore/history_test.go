@@ -1,6 +1,7 @@
 package restore_test
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -58,9 +59,15 @@ func when(offset uint64) time.Time {
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(offset) * 50 * time.Millisecond)
 }
 
-func history(t *testing.T, log restore.Log, since, until time.Time) (out []restore.Entry) {
+// history lists what the first of logs says, and the others where it is asked again.
+func history(t *testing.T, since, until time.Time, logs ...restore.Log) (out []restore.Entry) {
 	t.Helper()
-	for e, err := range log.History(t.Context(), since, until) {
+	open := func(context.Context) (restore.Log, error) {
+		log := logs[0]
+		logs = logs[1:]
+		return log, nil
+	}
+	for e, err := range restore.History(t.Context(), open, since, until) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,11 +95,12 @@ func TestHistory(t *testing.T) {
 	branch := snapshot.LogEvent{Kind: snapshot.Branch, Start: 9 * logSegment, End: 9 * logSegment, Time: time.Unix(0, 0), ID: snapshot.BranchID{Parent: at(1, left), Text: "left"}.String()}
 	happened[2] = slices.Insert(slices.DeleteFunc(happened[2], func(e snapshot.LogEvent) bool { return e.End <= 9*logSegment }), 0, branch)
 
-	log := capturing(t, func(run func(iter.Seq2[snapshot.LogPiece, error])) {
+	logs := capturing(t, func(run func(iter.Seq2[snapshot.LogPiece, error])) {
 		for _, s := range [][3]uint64{{1, 1, 3*logSegment + 500}, {1, 3, 4*logSegment + 900}, {1, 4, 5*logSegment + 1}, {1, 7, 8*logSegment + 300}, {1, 7, 9*logSegment + 100}, {2, 9, 12*logSegment + 7}, {2, 14, 15 * logSegment}} {
 			run(happened.stretch(r, s[0], s[1]*logSegment, s[2]))
 		}
 	})
+	log := logs[len(logs)-1]
 	want := []restore.Entry{}
 	take := func(line, from, to uint64) {
 		base := from
@@ -112,7 +120,9 @@ func TestHistory(t *testing.T) {
 	take(2, left, 12*logSegment+7)
 	missing(at(2, 12*logSegment+7), at(2, 14*logSegment))
 	take(2, 14*logSegment, 15*logSegment)
-	sameHistory(t, "all", history(t, log, time.Time{}, time.Time{}), want)
+	sameHistory(t, "all", history(t, time.Time{}, time.Time{}, log), want)
+	old := slices.IndexFunc(want, func(e restore.Entry) bool { return e.From.Offset == 9*logSegment+100 })
+	sameHistory(t, "from a list of objects that were replaced", history(t, time.Time{}, time.Time{}, logs[1], log), want[:old])
 
 	for range 60 {
 		since, until := when(r.Uint64N(16*logSegment)), when(r.Uint64N(16*logSegment))
@@ -127,7 +137,7 @@ func TestHistory(t *testing.T) {
 			}
 			return out
 		}
-		got := history(t, log, since, until)
+		got := history(t, since, until, log)
 		sameHistory(t, fmt.Sprintf("since %s until %s", since, until), between(got), between(want))
 		for _, e := range got {
 			if e.Event == nil && when(e.To.Offset+logSegment).Before(since) {
@@ -137,8 +147,8 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// capturing lets do run captures of a source into one target, and returns what it holds.
-func capturing(t *testing.T, do func(run func(iter.Seq2[snapshot.LogPiece, error]))) restore.Log {
+// capturing lets do run captures of a source into one target, and returns what it holds after each.
+func capturing(t *testing.T, do func(run func(iter.Seq2[snapshot.LogPiece, error]))) (logs []restore.Log) {
 	t.Helper()
 	root, host, epoch, err := crypto.Generate()
 	must(t, err)
@@ -154,18 +164,19 @@ func capturing(t *testing.T, do func(run func(iter.Seq2[snapshot.LogPiece, error
 	must(t, err)
 	t.Cleanup(func() { _ = tg.Close() }) // nothing depends on it any more
 	const source = "0123456789abcdef"
-	do(func(pieces iter.Seq2[snapshot.LogPiece, error]) {
-		must(t, capture.Run(t.Context(), capture.Job{Source: source, System: "1", Repository: root.Repository, After: func() (uint64, error) { return 1, nil }, Keys: keys, Signer: signer,
-			Targets: []capture.Target{{Name: "disk", Target: tg}}, SpoolDir: t.TempDir(), Durable: func(snapshot.Pos) {},
-			Failed: func(target string, err error) { t.Errorf("%s: %v", target, err) }}, pieces))
-	})
-	objects, err := capture.List(t.Context(), tg, source)
-	must(t, err)
 	id, _, err := epoch.Open()
 	must(t, err)
 	reader, err := capture.NewReader(tg, oneKey{root.Repository, key}, id)
 	must(t, err)
-	return restore.Log{Objects: objects, Reader: reader}
+	do(func(pieces iter.Seq2[snapshot.LogPiece, error]) {
+		must(t, capture.Run(t.Context(), capture.Job{Source: source, System: "1", Repository: root.Repository, After: func() (uint64, error) { return 1, nil }, Keys: keys, Signer: signer,
+			Targets: []capture.Target{{Name: "disk", Target: tg}}, SpoolDir: t.TempDir(), Durable: func(snapshot.Pos) {},
+			Failed: func(target string, err error) { t.Errorf("%s: %v", target, err) }}, pieces))
+		objects, err := capture.List(t.Context(), tg, source)
+		must(t, err)
+		logs = append(logs, restore.Log{Objects: objects, Reader: reader})
+	})
+	return logs
 }
 
 func sameHistory(t *testing.T, what string, got, want []restore.Entry) {

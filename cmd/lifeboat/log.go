@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,8 @@ func (a *app) logShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log, err := r.Log(c.Context(), args[0])
+			open := func(ctx context.Context) (restore.Log, error) { return r.Log(ctx, args[0]) }
+			log, err := open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -77,7 +79,7 @@ func (a *app) logShow() *cobra.Command {
 				a.note("no log of %s was captured: `lifeboat stream %s` does, where its engine has one", args[0], args[0])
 			}
 			out := bufio.NewWriter(a.out)
-			return errors.Join(a.logRows(out, log.History(c.Context(), from, to), gapReasons(r, log)), out.Flush())
+			return errors.Join(a.logRows(out, restore.History(c.Context(), open, from, to), gapReasons(r, log)), out.Flush())
 		},
 	}
 	x.flags(c)
