@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"lifeboat/config"
 	"lifeboat/internal/crm"
 )
 
@@ -24,12 +25,12 @@ const (
 	maxDemo = 4 << 30
 )
 
-// demoConfig is the whole configuration of the demo. Its paths are relative to the demo's directory.
+// demoConfig is the whole configuration of the demo, but for the source. Its paths are relative to the demo's directory.
 const demoConfig = `repository: demo
 state_dir: state
 keys: {recipients_file: recipients.txt}
 sources:
-  crm: {engine: sqlite, path: crm.db}
+  crm: %s
 targets:
   disk:    {type: local, path: copies/disk}
   cloud:   {type: local, path: copies/cloud}
@@ -37,24 +38,27 @@ targets:
 `
 
 func (a *app) demo() *cobra.Command {
-	var size string
+	var size, engine string
 	var seed uint64
 	var keep bool
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "The whole story in a temporary directory, nothing to configure",
 		Long: "A small CRM that another process keeps writing to, backups to three copies, a DELETE without WHERE, a restore to the moment before it, " +
-			"and the proof. It needs nothing, touches nothing outside a temporary directory, and takes some seconds.",
+			"and the proof. It needs nothing, touches nothing outside a temporary directory, and takes some seconds.\n\n" +
+			"With --engine postgres the CRM is on a PostgreSQL server, which must be installed: the demo makes a cluster of its own, captures its log, and restores " +
+			"to the transaction before the DELETE.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			n, err := humanize.ParseBytes(size)
 			if err != nil || n < minDemo || n > maxDemo {
 				return usagef("--size %q: expected a size from %s to %s, such as 40MiB", size, humanize.IBytes(minDemo), humanize.IBytes(maxDemo))
 			}
-			return a.rehearse(c.Context(), crm.Options{Seed: seed, Bytes: int64(n)}, keep)
+			return a.rehearse(c.Context(), config.Engine(engine), crm.Options{Seed: seed, Bytes: int64(n)}, keep)
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&engine, "engine", string(config.SQLite), "the database `ENGINE`: sqlite or postgres")
 	f.StringVar(&size, "size", "40MiB", "about how large the database is, in `BYTES`")
 	f.Uint64Var(&seed, "seed", 1, "another `NUMBER` makes other customers")
 	f.BoolVar(&keep, "keep", false, "leave the directory behind, to look at")
@@ -63,7 +67,7 @@ func (a *app) demo() *cobra.Command {
 }
 
 // rehearse makes the demo's directory, plays the demo in it and removes it, also where the demo fails or is interrupted.
-func (a *app) rehearse(ctx context.Context, options crm.Options, keep bool) (err error) {
+func (a *app) rehearse(ctx context.Context, engine config.Engine, options crm.Options, keep bool) (err error) {
 	parent, err := filepath.Abs(os.TempDir())
 	if err != nil {
 		return fmt.Errorf("make the demo's directory: %w", err)
@@ -80,7 +84,10 @@ func (a *app) rehearse(ctx context.Context, options crm.Options, keep bool) (err
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE, syscall.SIGHUP)
 	defer stop()
 	s := &story{page: newPage(a.out), now: a.now, dir: dir, options: options, begun: a.now()}
-	err = errors.Join(s.play(ctx), leave())
+	if s.stage, err = newStage(ctx, engine, s); err == nil {
+		err = s.play(ctx)
+	}
+	err = errors.Join(err, leave())
 	if keep {
 		s.page.line("")
 		s.page.line("Everything is left in %s; each command above works there.", dir)
@@ -91,6 +98,9 @@ func (a *app) rehearse(ctx context.Context, options crm.Options, keep bool) (err
 	}
 	if err == nil {
 		s.page.line("\n%s is removed. Next: \"Quick start\" in README.md.", dir)
+		if _, version := installedPostgres(ctx); version > 0 && engine != config.Postgres {
+			s.page.line("PostgreSQL %d is installed here: `lifeboat demo --engine postgres` plays the story on it, back to a single transaction.", version)
+		}
 	}
 	return err
 }

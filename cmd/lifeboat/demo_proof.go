@@ -7,50 +7,42 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"lifeboat/internal/crm"
-	"lifeboat/source/sqlite"
 )
 
-// restored is the database that the demo's restore writes.
-var restored = filepath.Join("restored", "crm.db")
-
-// restore asks for the time of the mistake: what is restored is the last snapshot before it.
+// restore brings back what there was before the mistake.
 func (s *story) restore(ctx context.Context) error {
-	s.page.say("The moment of the mistake finds the snapshot before it. The database in use stays as it is.")
-	took, err := s.lifeboat(ctx, "restore", "crm", "--at", s.after.At.UTC().Format(clockText), "--to", "restored", "--start", "--identity", "identity.txt")
+	point, err := s.stage.point(ctx)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(restored)
+	took, err := s.lifeboat(ctx, append(append([]string{"restore", "crm"}, point...), "--to", restored, "--start", "--identity", "identity.txt")...)
 	if err != nil {
 		return err
 	}
-	s.costs = append(s.costs, cost{"restore", "", bytesText(info.Size()), took})
+	size, err := bytesBelow(restored)
+	if err != nil {
+		return err
+	}
+	s.costs = append(s.costs, cost{"restore", "", bytesText(size), took})
 	return nil
 }
 
 // prove compares what was restored with what was there before the mistake, and fails where the two differ.
 func (s *story) prove(ctx context.Context) error {
-	if err := sqlite.Verify(ctx, restored); err != nil {
-		return err
-	}
-	seq, err := crm.VerifyChain(ctx, restored)
+	db, verdict, err := s.stage.inspect(ctx)
 	if err != nil {
 		return err
 	}
-	if seq == 0 || seq > s.before.Seq {
-		return fmt.Errorf("the restored database is at transaction %d, the one in use was at %d", seq, s.before.Seq)
-	}
-	db, err := crm.Open(restored)
-	if err != nil {
+	seq, err := crm.VerifyLedger(ctx, db)
+	got, cerr := readContacts(ctx, db)
+	if err := errors.Join(err, cerr, db.Close()); err != nil {
 		return err
 	}
-	got, err := readContacts(ctx, db)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+	if seq == 0 || seq > s.after.Seq || s.set.logged && seq < s.after.Seq {
+		return fmt.Errorf("the restored database is at transaction %d, the one in use was at %d", seq, s.after.Seq)
 	}
 	was := s.before.Contacts
 	if got != was {
@@ -60,7 +52,11 @@ func (s *story) prove(ctx context.Context) error {
 		[2]string{"contacts", fmt.Sprintf("%s before the mistake, %s after it, %s restored", countText(was.Rows), countText(s.after.Contacts.Rows), countText(got.Rows))},
 		[2]string{"their SHA-256", fmt.Sprintf("%s... before, %s... restored: equal", shortHash(was.Digest), shortHash(got.Digest))},
 		[2]string{"ledger", fmt.Sprintf("hash chain unbroken from transaction 1 to %s, and every row is as its last transaction left it", countText(seq))},
-		[2]string{"SQLite", "integrity_check and foreign_key_check find no fault"})
+		[2]string{s.set.engine, verdict})
+	if s.set.logged {
+		s.page.say("Transaction %s was the last before the mistake: none is lost.", countText(s.after.Seq))
+		return nil
+	}
 	s.page.say("%s transactions came between that snapshot and the mistake. They are not in it: capturing the log", countText(s.after.Seq-seq))
 	s.page.gap = false
 	s.page.say("between snapshots is not in this version.")
@@ -74,7 +70,7 @@ func (s *story) checks(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		size, err := bytesBelow(filepath.Join("copies", name))
+		size, err := stored(name)
 		if err != nil {
 			return err
 		}
@@ -105,21 +101,27 @@ func (s *story) bill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.page.say("Each copy holds %d snapshots, each of them complete (%s), in %s, encrypted.", len(snapshots), bytesText(snapshots[len(snapshots)-1].Size), bytesText(size))
+	between := ""
+	if s.set.logged {
+		between = " and the log between them"
+	}
+	s.page.say("Each copy holds %d snapshots%s, each of them complete (%s), in %s, encrypted.", len(snapshots), between, bytesText(snapshots[len(snapshots)-1].Size), bytesText(size))
 	s.page.gap = false
 	s.page.say("The demo took %s.", timeText(s.now().Sub(s.begun)))
 	return nil
 }
 
-// bytesBelow sums the sizes of the files in a directory and below.
+// bytesBelow sums the sizes of the files in a directory and below. What others remove meanwhile does not count.
 func bytesBelow(dir string) (sum int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+		var info fs.FileInfo
+		if err == nil && !e.IsDir() {
+			if info, err = e.Info(); err == nil {
+				sum += info.Size()
+			}
 		}
-		info, err := e.Info()
-		if err == nil {
-			sum += info.Size()
+		if absent(err) {
+			return nil
 		}
 		return err
 	})

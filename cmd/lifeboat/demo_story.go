@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,10 +12,13 @@ import (
 	"lifeboat/internal/crm"
 )
 
-// The mistake; how many transactions the application commits between two backups; how a time of day is written.
+// The mistake; how many transactions the application commits between two backups; where things stand; how a time of day is written.
 const (
 	mistake = "DELETE FROM contact;"
 	shift   = 150
+
+	restored  = "restored" // directory
+	logFolder = "log"      // of a copy
 
 	clockText = "2006-01-02T15:04:05.000Z07:00" // milliseconds tell the mistake from the snapshots around it
 )
@@ -32,6 +34,8 @@ type story struct {
 	options crm.Options
 	begun   time.Time
 
+	stage  demoStage
+	set    setting
 	office *office
 	before answer // just before the mistake
 	after  answer // of the mistake
@@ -76,19 +80,15 @@ func (s *story) play(ctx context.Context) error {
 			err = errors.Join(err, ended)
 		}
 	}
-	return err
+	return errors.Join(err, s.stage.end())
 }
 
 // work makes the database and lets another process write to it from here on.
-func (s *story) work(ctx context.Context) error {
-	if err := crm.Generate(ctx, "crm.db", s.options); err != nil {
+func (s *story) work(ctx context.Context) (err error) {
+	if s.set, err = s.stage.build(ctx); err != nil {
 		return err
 	}
-	info, err := os.Stat("crm.db")
-	if err != nil {
-		return err
-	}
-	if s.office, err = openOffice(ctx, "crm.db", s.options.Seed); err != nil {
+	if s.office, err = openOffice(ctx, s.set.database, s.options.Seed); err != nil {
 		return err
 	}
 	a, err := s.office.ask(order{Work: shift})
@@ -96,7 +96,7 @@ func (s *story) work(ctx context.Context) error {
 		return err
 	}
 	s.page.facts(
-		[2]string{"crm.db", fmt.Sprintf("SQLite, %s, %s contacts with their accounts, deals, activities and files", bytesText(info.Size()), countText(a.Contacts.Rows))},
+		[2]string{s.set.name, fmt.Sprintf("%s, %s contacts with their accounts, deals, activities and files", s.set.about, countText(a.Contacts.Rows))},
 		[2]string{"writer", fmt.Sprintf("process %d commits to it from now on, up to %d transactions a second,", s.office.process.Process.Pid, time.Second/pace)},
 		[2]string{"", "each linked to the one before by a hash, in a ledger in the same database"})
 	return nil
@@ -106,11 +106,12 @@ func (s *story) prepare(ctx context.Context) error {
 	s.page.say("In real life the identity is made on another machine and stays there. Three directories stand in for")
 	s.page.gap = false
 	s.page.say("a disk, a cloud and an offsite server.")
-	if err := os.WriteFile("lifeboat.yaml", []byte(demoConfig), 0o600); err != nil {
+	text := fmt.Appendf(nil, demoConfig, s.set.source)
+	if err := os.WriteFile("lifeboat.yaml", text, 0o600); err != nil {
 		return err
 	}
 	s.page.command("cat lifeboat.yaml")
-	if _, err := io.WriteString(s.page.body, demoConfig); err != nil {
+	if _, err := s.page.body.Write(text); err != nil {
 		return err
 	}
 	if err := s.keygen(ctx); err != nil {
@@ -138,6 +139,9 @@ func (s *story) keygen(ctx context.Context) error {
 }
 
 func (s *story) backups(ctx context.Context) (err error) {
+	if err := s.stage.begin(ctx); err != nil {
+		return err
+	}
 	for _, label := range []string{"full backup", "incremental", "incremental", "incremental"} {
 		if err = s.backup(ctx, label); err != nil {
 			return err
@@ -155,7 +159,7 @@ func (s *story) backup(ctx context.Context, label string) error {
 	if err != nil {
 		return err
 	}
-	size, err := bytesBelow(filepath.Join("copies", "disk"))
+	size, err := stored("disk")
 	if err != nil {
 		return err
 	}
@@ -171,7 +175,7 @@ func (s *story) backup(ctx context.Context, label string) error {
 		return errors.New("the writer committed nothing while the backup ran")
 	}
 	s.page.line("   (meanwhile the writer committed %s transactions)", countText(end.Seq-begin.Seq))
-	grown, err := bytesBelow(filepath.Join("copies", "disk"))
+	grown, err := stored("disk")
 	if err != nil {
 		return err
 	}
@@ -181,10 +185,10 @@ func (s *story) backup(ctx context.Context, label string) error {
 
 func (s *story) disaster(ctx context.Context) (err error) {
 	s.page.say("Somebody tidies up, and presses Enter before the WHERE:")
-	if s.after, err = s.office.ask(order{SQL: mistake}); err != nil {
+	if s.after, err = s.office.ask(order{SQL: mistake, Number: s.set.number}); err != nil {
 		return err
 	}
-	s.page.line("\n   %s", s.page.strong("sqlite> "+mistake))
+	s.page.line("\n   %s", s.page.strong(s.set.prompt+" "+mistake))
 	s.page.line("     %s rows deleted at %s; contacts left: %s", countText(s.after.Affected), s.after.At.UTC().Format(clockText), countText(s.after.Contacts.Rows))
 	if s.after.Contacts.Rows != 0 || s.after.Affected != s.before.Contacts.Rows {
 		return fmt.Errorf("%d of %d contacts were deleted", s.after.Affected, s.before.Contacts.Rows)
@@ -195,4 +199,11 @@ func (s *story) disaster(ctx context.Context) (err error) {
 	}
 	_, err = s.lifeboat(ctx, "snapshots", "crm")
 	return err
+}
+
+// stored is how much a copy has beside the log, in bytes.
+func stored(name string) (int64, error) {
+	all, err1 := bytesBelow(filepath.Join("copies", name))
+	log, err2 := bytesBelow(filepath.Join("copies", name, logFolder))
+	return all - log, errors.Join(err1, err2)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,9 +15,14 @@ import (
 )
 
 // demoIn runs the demo with a temporary directory of its own. at is called once, as soon as the output contains text.
-func demoIn(ctx context.Context, t *testing.T, text string, at func(dir string)) (code int, out, errs string) {
+func demoIn(ctx context.Context, t *testing.T, engine, text string, at func(dir string)) (code int, out, errs string) {
 	t.Helper()
 	temp := t.TempDir()
+	for dir := temp; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil { // for the user that runs the server
+			t.Fatal(err)
+		}
+	}
 	t.Setenv("TMPDIR", temp)
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	t.Setenv("LIFEBOAT_CONFIG", filepath.Join(temp, "somebody-else's.yaml"))
@@ -33,10 +39,13 @@ func demoIn(ctx context.Context, t *testing.T, text string, at func(dir string))
 		at(dirs[0])
 	}}
 	var said bytes.Buffer
-	code = (&app{in: strings.NewReader(""), out: w, err: &said, now: clock.System}).run(ctx, []string{"demo", "--size", "1MiB"})
+	code = (&app{in: strings.NewReader(""), out: w, err: &said, now: clock.System}).run(ctx, []string{"demo", "--size", "1MiB", "--engine", engine})
 	t.Logf("%s%s", w, &said)
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("the demo left %v: %v", left, err)
+	}
+	if left := processesIn(t, temp); len(left) > 0 {
+		t.Errorf("the demo left processes: %q", left)
 	}
 	if after, err := os.Getwd(); err != nil || after != before {
 		t.Errorf("the working directory is %s, not %s: %v", after, before, err)
@@ -63,12 +72,26 @@ func (w *watched) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func TestDemo(t *testing.T) {
-	code, out, errs := demoIn(t.Context(), t, "", nil)
-	if code != exitDone || errs != "" {
-		t.Errorf("exit code %d, and on standard error: %s", code, errs)
+// processesIn are the commands of processes that have to do with a directory.
+func processesIn(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, want := range []string{
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(dir)) {
+			out = append(out, string(b))
+		}
+		if d, err := os.Readlink(filepath.Join(filepath.Dir(f), "cwd")); err == nil && strings.HasPrefix(d, dir) {
+			out = append(out, f+" in "+d)
+		}
+	}
+	return out
+}
+
+func TestDemo(t *testing.T) {
+	demoSays(t, "sqlite", []string{
 		`s2  full snapshot of crm`,
 		`s6  incremental snapshot of crm`,
 		`\(meanwhile the writer committed [1-9][0-9,]* transactions\)`,
@@ -80,7 +103,41 @@ func TestDemo(t *testing.T) {
 		`hash chain unbroken from transaction 1 to [1-9][0-9,]*`,
 		`integrity_check and foreign_key_check find no fault`,
 		`is removed`,
-	} {
+		"`lifeboat demo --engine postgres` plays",
+	})
+}
+
+// The story on PostgreSQL ends with every transaction before the mistake.
+func TestDemoPostgres(t *testing.T) {
+	demoSays(t, "postgres", []string{
+		`bin/initdb -D server/data`,
+		`crm +PostgreSQL [0-9]+, .*, [1-9][0-9,]* contacts`,
+		`dsn: "postgres://backup@/crm\?host=`,
+		`\$ lifeboat stream crm 2> stream.log &`,
+		`s2  full snapshot of crm`,
+		`s6  incremental snapshot of crm`,
+		`\(meanwhile the writer committed [1-9][0-9,]* transactions\)`,
+		`crm=# DELETE FROM contact;\n +([1-9][0-9,]*) rows deleted at .*; contacts left: 0`,
+		`lifeboat log show crm --since .*\n +TIME +XID .*\n(.* commit\n){7}`,
+		`lifeboat restore crm --at xid:[0-9]+ --before --to restored --start`,
+		`it runs: connect with psql`,
+		`contacts +([1-9][0-9,]*) before the mistake, 0 after it, [1-9][0-9,]* restored`,
+		`their SHA-256 +([0-9a-f]{16})... before, [0-9a-f]{16}... restored: equal`,
+		`hash chain unbroken from transaction 1 to [1-9][0-9,]*`,
+		`was the last before the mistake: none is lost`,
+		`log, so far +[0-9.]+ MiB +3 x`,
+		`is removed`,
+	})
+}
+
+// demoSays plays the story, which must succeed and say all that is wanted.
+func demoSays(t *testing.T, engine string, wanted []string) {
+	t.Helper()
+	code, out, errs := demoIn(t.Context(), t, engine, "", nil)
+	if code != exitDone || errs != "" {
+		t.Errorf("exit code %d, and on standard error: %s", code, errs)
+	}
+	for _, want := range wanted {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("the demo does not say %s", want)
 		}
@@ -92,7 +149,7 @@ func TestDemo(t *testing.T) {
 
 // Each step that fails is named; here the copy that the restore reads is damaged just before.
 func TestDemoNamesWhatFailed(t *testing.T) {
-	code, _, errs := demoIn(t.Context(), t, "5  The way back", func(dir string) {
+	code, _, errs := demoIn(t.Context(), t, "sqlite", "5  The way back", func(dir string) {
 		packs, err := filepath.Glob(filepath.Join(dir, "copies/disk/packs/*/*"))
 		if err != nil || len(packs) == 0 {
 			t.Errorf("packs %v: %v", packs, err)
@@ -109,11 +166,11 @@ func TestDemoNamesWhatFailed(t *testing.T) {
 }
 
 func TestDemoInterrupted(t *testing.T) {
-	for _, text := range []string{"1  A CRM", "s3  incremental"} {
-		t.Run(text, func(t *testing.T) {
+	for i, at := range [][2]string{{"sqlite", "1  A CRM"}, {"sqlite", "s3  incremental"}, {"postgres", "pg_ctl start"}, {"postgres", "$ lifeboat restore"}, {"postgres", "6  The proof"}} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			if code, _, errs := demoIn(ctx, t, text, func(string) { stop() }); code != exitInterrupted {
+			if code, _, errs := demoIn(ctx, t, at[0], at[1], func(string) { stop() }); code != exitInterrupted {
 				t.Errorf("exit code %d: %s", code, errs)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ const pace = 2 * time.Millisecond
 type order struct {
 	Work int    `json:"work,omitempty"` // commit so many transactions more, then answer
 	SQL  string `json:"sql,omitempty"`  // execute
+	// Number is a query in the same transaction: what number it has.
+	Number string `json:"number,omitempty"`
 }
 
 // answer is a line of JSON on standard output, one for each order.
@@ -37,6 +40,7 @@ type answer struct {
 	Seq      int64     `json:"seq"`      // the newest transaction
 	At       time.Time `json:"at"`       // when the order began to be executed
 	Affected int64     `json:"affected"` // rows that SQL changed
+	Number   string    `json:"number"`   // of the transaction of SQL
 	Contacts contacts  `json:"contacts"` // after the order
 }
 
@@ -54,7 +58,11 @@ func (a *app) demoWriter() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			db, err := crm.Open(args[0])
+			open := crm.OpenPostgres
+			if !strings.HasPrefix(args[0], "postgres://") {
+				open = func(path string) (*sql.DB, error) { return crm.Open(path) }
+			}
+			db, err := open(args[0])
 			if err != nil {
 				return err
 			}
@@ -134,12 +142,8 @@ func (k *clerk) obey(ctx context.Context, o order, tick <-chan time.Time) (err e
 		}
 	}
 	if o.SQL != "" {
-		r, err := k.db.ExecContext(ctx, o.SQL)
-		if err != nil {
+		if err := k.execute(ctx, o, &a); err != nil {
 			return fmt.Errorf("execute %q: %w", o.SQL, err)
-		}
-		if a.Affected, err = r.RowsAffected(); err != nil {
-			return err
 		}
 	}
 	if a.Contacts, err = readContacts(ctx, k.db); err != nil {
@@ -147,6 +151,25 @@ func (k *clerk) obey(ctx context.Context, o order, tick <-chan time.Time) (err e
 	}
 	a.Seq = k.seq
 	return k.out.Encode(a)
+}
+
+// execute runs the SQL of an order in a transaction.
+func (k *clerk) execute(ctx context.Context, o order, a *answer) error {
+	tx, err := k.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	r, err := tx.ExecContext(ctx, o.SQL)
+	if err == nil {
+		a.Affected, err = r.RowsAffected()
+	}
+	if err == nil && o.Number != "" {
+		err = tx.QueryRowContext(ctx, o.Number).Scan(&a.Number)
+	}
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
 }
 
 // readContacts reads every contact, in order.

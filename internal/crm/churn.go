@@ -13,10 +13,10 @@ const perCommit = 100
 
 // churned are the updates that Churn chooses from, with the table whose ids it draws.
 var churned = []struct{ table, update string }{
-	{"account", "UPDATE account SET notes=? WHERE id=?"},
-	{"contact", "UPDATE contact SET title=? WHERE id=?"},
-	{"deal", "UPDATE deal SET description=? WHERE id=?"},
-	{"activity", "UPDATE activity SET body=? WHERE id=?"},
+	{"account", "UPDATE account SET notes=$1 WHERE id=$2"},
+	{"contact", "UPDATE contact SET title=$1 WHERE id=$2"},
+	{"deal", "UPDATE deal SET description=$1 WHERE id=$2"},
+	{"activity", "UPDATE activity SET body=$1 WHERE id=$2"},
 }
 
 // Churn makes n updates of single rows, spread uniformly over the tables and their rows, in transactions of up to a

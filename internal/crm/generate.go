@@ -35,7 +35,8 @@ func Generate(ctx context.Context, path string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(fill(ctx, db, opts), db.Close()); err != nil {
+	size := "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+	if err := errors.Join(fill(ctx, db, tables, size, opts), db.Close()); err != nil {
 		return fmt.Errorf("generate CRM database %s: %w", path, err)
 	}
 	db, err = open(path, url.Values{"mode": {"rw"}, "_pragma": {"synchronous(OFF)", "journal_mode(WAL)"}})
@@ -59,7 +60,8 @@ func create(path string) error {
 	return f.Close()
 }
 
-func fill(ctx context.Context, db *sql.DB, opts Options) error {
+// fill makes tables and fills them until the database has the size that was asked for, as the query size tells it.
+func fill(ctx context.Context, db *sql.DB, tables []string, size string, opts Options) error {
 	if err := execAll(ctx, db, tables); err != nil {
 		return err
 	}
@@ -68,11 +70,11 @@ func fill(ctx context.Context, db *sql.DB, opts Options) error {
 		if err := load.batch(ctx, db); err != nil {
 			return err
 		}
-		var pages int64
-		if err := db.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
-			return fmt.Errorf("read page count: %w", err)
+		var have int64
+		if err := db.QueryRowContext(ctx, size).Scan(&have); err != nil {
+			return fmt.Errorf("read the size of the database: %w", err)
 		}
-		if pages*int64(opts.PageSize) >= opts.Bytes {
+		if have >= opts.Bytes {
 			return execAll(ctx, db, indexes)
 		}
 	}
@@ -85,12 +87,13 @@ type loader struct {
 	insert                                       [5]*sql.Stmt
 }
 
+// inserts and all other statements number their arguments: both engines know that.
 var inserts = [5]string{
-	`INSERT INTO account(id,name,industry,city,website,phone,notes,created) VALUES(?,?,?,?,?,?,?,?)`,
-	`INSERT INTO contact(id,account_id,first_name,last_name,email,phone,title,created) VALUES(?,?,?,?,?,?,?,?)`,
-	`INSERT INTO deal(id,account_id,title,stage,amount_cents,probability,closes,description) VALUES(?,?,?,?,?,?,?,?)`,
-	`INSERT INTO activity(id,account_id,deal_id,kind,happened,subject,body) VALUES(?,?,?,?,?,?,?)`,
-	`INSERT INTO attachment(id,activity_id,name,media_type,content) VALUES(?,?,?,?,?)`,
+	`INSERT INTO account(id,name,industry,city,website,phone,notes,created) VALUES($1,$2,$3,$4,$5,$6,$7,$8)`,
+	`INSERT INTO contact(id,account_id,first_name,last_name,email,phone,title,created) VALUES($1,$2,$3,$4,$5,$6,$7,$8)`,
+	`INSERT INTO deal(id,account_id,title,stage,amount_cents,probability,closes,description) VALUES($1,$2,$3,$4,$5,$6,$7,$8)`,
+	`INSERT INTO activity(id,account_id,deal_id,kind,happened,subject,body) VALUES($1,$2,$3,$4,$5,$6,$7)`,
+	`INSERT INTO attachment(id,activity_id,name,media_type,content) VALUES($1,$2,$3,$4,$5)`,
 }
 
 // batch inserts a batch of accounts in one transaction.

@@ -38,14 +38,21 @@ func VerifyChain(ctx context.Context, path string) (lastSeq int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	if lastSeq, err = VerifyLedger(ctx, db); err != nil {
+		err = fmt.Errorf("verify %s: %w", path, err)
+	}
+	return lastSeq, errors.Join(err, db.Close())
+}
+
+// VerifyLedger is VerifyChain for a database that is open.
+func VerifyLedger(ctx context.Context, db *sql.DB) (lastSeq int64, err error) {
 	newest := map[string]map[int64]int64{"account": {}, "deal": {}, "activity": {}}
 	if lastSeq, err = replay(ctx, db, newest); err != nil {
-		return 0, fmt.Errorf("verify ledger of %s: %w", path, err)
+		return 0, fmt.Errorf("verify ledger: %w", err)
 	}
 	for _, table := range []string{"account", "deal", "activity"} {
 		if err := revisions(ctx, db, table, newest[table]); err != nil {
-			return 0, fmt.Errorf("verify %s of %s: %w", table, path, err)
+			return 0, fmt.Errorf("verify %s: %w", table, err)
 		}
 	}
 	return lastSeq, nil

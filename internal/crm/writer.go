@@ -68,11 +68,11 @@ func (w *Writer) write(ctx context.Context, tx *sql.Tx) (hash []byte, err error)
 		query string
 		args  []any
 	}{
-		{"UPDATE account SET notes=?, revision=? WHERE id=?", []any{w.text.text(40, 400), seq, account}},
-		{"UPDATE deal SET stage=?, revision=? WHERE id=?", []any{w.text.pick(stages), seq, deal}},
-		{"INSERT INTO activity(id,account_id,kind,happened,subject,body,revision) VALUES(?,?,?,?,?,?,?)",
+		{"UPDATE account SET notes=$1, revision=$2 WHERE id=$3", []any{w.text.text(40, 400), seq, account}},
+		{"UPDATE deal SET stage=$1, revision=$2 WHERE id=$3", []any{w.text.pick(stages), seq, deal}},
+		{"INSERT INTO activity(id,account_id,kind,happened,subject,body,revision) VALUES($1,$2,$3,$4,$5,$6,$7)",
 			[]any{activity, account, w.text.pick(kinds), w.text.when(), w.text.text(20, 60), w.text.text(40, 800), seq}},
-		{"INSERT INTO ledger(seq,prev,payload,hash) VALUES(?,?,?,?)", []any{seq, w.head, entry, hash}},
+		{"INSERT INTO ledger(seq,prev,payload,hash) VALUES($1,$2,$3,$4)", []any{seq, w.head, entry, hash}},
 	}
 	for _, s := range steps {
 		if _, err := tx.ExecContext(ctx, s.query, s.args...); err != nil {
