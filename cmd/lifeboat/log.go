@@ -25,6 +25,7 @@ const logTime = "2006-01-02T15:04:05.000000Z07:00"
 type logRow struct {
 	Event    string     `json:"event"` // commit, abort, restore_point, timeline or gap
 	Time     *time.Time `json:"time,omitempty"`
+	History  uint64     `json:"history,omitempty"` // another one begins where another database stands there
 	Timeline uint64     `json:"timeline"`
 	XID      string     `json:"xid,omitempty"`
 	Name     string     `json:"name,omitempty"`
@@ -51,7 +52,7 @@ func (a *app) logShow() *cobra.Command {
 		Long: "Lists every transaction and restore point of the captured log once, in the order of the log: each is a point for `restore --at`. " +
 			"LSN is where its record ends: --at lsn:LSN brings back all up to it, and it. LOG is how much log there is behind the one before it: its own changes, and " +
 			"those that others made meanwhile. Gaps, where no log was captured, and places where another timeline begins have lines of their own.\n\n" +
-			"--json prints an array of objects: event (commit, abort, restore_point, timeline or gap), time, timeline, xid or name, start and end (LSNs), log_bytes; " +
+			"--json prints an array of objects: event (commit, abort, restore_point, timeline or gap), time, timeline, history (counted from 0, where another database came to stand there), xid or name, start and end (LSNs), log_bytes; " +
 			"parent_timeline where a timeline begins; reason, and end_timeline where it differs, of a gap. What is not known is left out.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -66,20 +67,12 @@ func (a *app) logShow() *cobra.Command {
 			if !to.IsZero() && to.Before(from) {
 				return usagef("--until %s is before --since %s", until, since)
 			}
-			r, _, err := a.list(c.Context(), x, args)
+			r, list, err := a.list(c.Context(), x, args)
 			if err != nil {
 				return err
-			}
-			open := func(ctx context.Context) (restore.Log, error) { return r.Log(ctx, args[0]) }
-			log, err := open(c.Context())
-			if err != nil {
-				return err
-			}
-			if len(log.Objects) == 0 {
-				a.note("no log of %s was captured: `lifeboat stream %s` does, where its engine has one", args[0], args[0])
 			}
 			out := bufio.NewWriter(a.out)
-			return errors.Join(a.logRows(out, restore.History(c.Context(), open, from, to), gapReasons(r, log)), out.Flush())
+			return errors.Join(a.logRows(out, a.logEntries(c.Context(), r, args[0], list, from, to)), out.Flush())
 		},
 	}
 	x.flags(c)
@@ -104,6 +97,36 @@ func moment(flag, s string) (time.Time, error) {
 	return p.Time, nil
 }
 
+// logEntries yields the rows of every log of a source, one after another.
+func (a *app) logEntries(ctx context.Context, r *repository.Reader, source string, list []repository.Snapshot, since, until time.Time) iter.Seq2[logRow, error] {
+	return func(yield func(logRow, error) bool) {
+		last := uint64(0)
+		for _, s := range list {
+			last = max(last, s.Log)
+		}
+		captured := 0
+		for n := range last + 1 {
+			open := func(ctx context.Context) (restore.Log, error) { return r.Log(ctx, source, n) }
+			log, err := open(ctx)
+			if err != nil {
+				yield(logRow{}, err)
+				return
+			}
+			captured += len(log.Objects)
+			reasons := gapReasons(r, log)
+			for e, err := range restore.History(ctx, open, since, until) {
+				row := newLogRow(e, reasons)
+				if row.History = n; !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+		if captured == 0 {
+			a.note("no log of %s was captured: `lifeboat stream %s` does, where its engine has one", source, source)
+		}
+	}
+}
+
 // gapReasons is why there is no log from a position on, as far as the journal says.
 func gapReasons(r *repository.Reader, log restore.Log) map[string]string {
 	out := map[string]string{}
@@ -116,7 +139,7 @@ func gapReasons(r *repository.Reader, log restore.Log) map[string]string {
 }
 
 // logRows prints a log as it is read: it may have millions of rows.
-func (a *app) logRows(w io.Writer, entries iter.Seq2[restore.Entry, error], reasons map[string]string) error {
+func (a *app) logRows(w io.Writer, rows iter.Seq2[logRow, error]) error {
 	begin, between, end, row := "TIME                         XID         LSN             LOG       TIMELINE  EVENT\n", "", "", logText
 	if a.json {
 		begin, between, end, row = "[", ",", "\n]\n", logJSON
@@ -124,14 +147,18 @@ func (a *app) logRows(w io.Writer, entries iter.Seq2[restore.Entry, error], reas
 	if _, err := io.WriteString(w, begin); err != nil {
 		return err
 	}
-	separator := ""
-	for e, err := range entries {
+	separator, history := "", uint64(0)
+	for r, err := range rows {
 		if err != nil {
 			return err
 		}
-		text, err := row(newLogRow(e, reasons))
+		text, err := row(r)
 		if err != nil {
 			return err
+		}
+		if r.History != history {
+			a.note("history %d: from here on another database, or an older state of it, stands there", r.History)
+			history = r.History
 		}
 		if _, err := io.WriteString(w, separator+text); err != nil {
 			return err
