@@ -31,6 +31,9 @@ type Job struct {
 	Signer     note.Signer
 	Targets    []Target
 	SpoolDir   string
+	// Straddling returns the events that an earlier run saw in records around a position, where there was one: whoever begins to read
+	// there misses them.
+	Straddling func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error)
 	// Durable is told how far the log stands on one target at least. Positions go forward.
 	Durable func(snapshot.Pos)
 	// Failed is told what went wrong with a target, which is tried again, and nil when it goes on.
@@ -78,7 +81,12 @@ func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) 
 	}
 	g.Go(func() error {
 		defer close(done)
+		first := true
 		for piece, err := range log {
+			if err == nil && first && c.Straddling != nil {
+				first = false
+				c.early, err = c.Straddling(ctx, piece.From)
+			}
 			if err == nil {
 				err = c.add(piece)
 			}
@@ -110,7 +118,8 @@ type capture struct {
 	pipes   []*pipe
 
 	mu      sync.Mutex
-	open    stretch // the segment that is being filled
+	open    stretch             // the segment that is being filled
+	early   []snapshot.LogEvent // whose records end in what is still to come
 	durable snapshot.Pos
 	moved   chan struct{} // a segment was stored
 }
@@ -131,7 +140,7 @@ func (s stretch) to() snapshot.Pos {
 func (s stretch) since(offset uint64) stretch {
 	out := stretch{from: snapshot.Pos{Line: s.from.Line, Offset: offset}, data: s.data[offset-s.from.Offset:], until: s.until}
 	for i, e := range s.events {
-		if e.End > offset {
+		if e.End > offset || e.Kind == snapshot.Branch && e.End == offset {
 			out.events = s.events[i:]
 			break
 		}
@@ -142,6 +151,7 @@ func (s stretch) since(offset uint64) stretch {
 // sealed is a segment that waits to be stored.
 type sealed struct {
 	Name
+	until  time.Time
 	path   string // of the object in the spool
 	left   int    // pipes that still want it
 	stored bool   // on one target at least
@@ -163,6 +173,9 @@ func (c *capture) add(p snapshot.LogPiece) error {
 		return fmt.Errorf("capture the log: a piece from %s where %s was due: a fault of lifeboat", p.From, at)
 	}
 	c.open.data = append(c.open.data, p.Data...)
+	for len(c.early) > 0 && c.early[0].End <= c.open.to().Offset {
+		c.open.events, c.early = append(c.open.events, c.early[0]), c.early[1:]
+	}
 	c.open.events = append(c.open.events, p.Events...)
 	if !p.Until.IsZero() { // else what was said before still holds
 		c.open.until = p.Until
@@ -184,7 +197,7 @@ func (c *capture) finish() error {
 	if err != nil {
 		return err
 	}
-	s := &sealed{Name: name, path: filepath.Join(c.SpoolDir, name.Digest), left: len(c.pipes)}
+	s := &sealed{Name: name, until: c.open.until, path: filepath.Join(c.SpoolDir, name.Digest), left: len(c.pipes)}
 	if err := atomicfile.Write(s.path, object, 0o600); err != nil {
 		return fmt.Errorf("spool a segment of the log: %w", err)
 	}
@@ -264,9 +277,10 @@ type pipe struct {
 
 	queue []*sealed // guarded by mu
 	have  snapshot.Pos
+	until time.Time // that the newest object says
 	tails []Name
-	known bool // tails includes what earlier runs left
-	bad   bool
+	known bool   // tails includes what earlier runs left
+	bad   string // what is wrong with the target, as it was told
 }
 
 // poke says that there is something to do.
@@ -278,6 +292,7 @@ func (p *pipe) poke() {
 }
 
 func (p *pipe) run(ctx context.Context) error {
+	pause := p.Every
 	for left := lastTries; left > 0; {
 		ended := false
 		select {
@@ -291,10 +306,7 @@ func (p *pipe) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil || p.bad {
-			p.bad = err != nil
-			p.Failed(p.Name, err)
-		}
+		p.tell(err)
 		switch {
 		case ended && err == nil:
 			return nil
@@ -303,17 +315,35 @@ func (p *pipe) run(ctx context.Context) error {
 		case err != nil:
 			p.poke() // again, after a while
 		}
-		pause := p.done
+		ending := p.done
 		if ended {
-			pause = nil
+			ending = nil
+		}
+		if pause = min(2*pause, maxPause*p.Every); err == nil || ended {
+			pause = p.Every
 		}
 		select {
-		case <-time.After(p.Every):
-		case <-pause:
+		case <-time.After(pause):
+		case <-ending:
 		case <-ctx.Done():
 		}
 	}
 	return nil
+}
+
+// maxPause is how many times Every is the longest wait before a target is tried again.
+const maxPause = 15
+
+// tell says what is wrong with the target, once, and that it goes on.
+func (p *pipe) tell(err error) {
+	what := ""
+	if err != nil {
+		what = err.Error()
+	}
+	if what != p.bad {
+		p.bad = what
+		p.Failed(p.Name, err)
+	}
 }
 
 // store brings the target up to what was captured.
@@ -368,7 +398,7 @@ func (p *pipe) segment(ctx context.Context, s *sealed) error {
 	if err := p.Target.Target.Put(ctx, s.String(), io.NewSectionReader(f, 0, info.Size())); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	p.have = s.To
+	p.have, p.until = s.To, s.until
 	p.reached(s.To)
 	if err := p.drop(ctx, s.Name); err != nil {
 		return err
@@ -387,16 +417,31 @@ func (p *pipe) segment(ctx context.Context, s *sealed) error {
 	return nil
 }
 
-// tail stores what came since the last object; many small ones are replaced by one.
+// idleEvery is after how many times Every a target is told that nothing came.
+const idleEvery = 30
+
+func (p *pipe) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// tail stores what came since the last object; many small ones are replaced by one. Now and then, and in the end, it stores that
+// nothing came.
 func (p *pipe) tail(ctx context.Context, open stretch) error {
 	if p.have.Line != open.from.Line || p.have.Offset < open.from.Offset {
 		p.have = open.from
 	}
-	if p.have == open.to() {
-		return nil
-	}
 	part := open
-	if len(p.tails) < maxTails {
+	switch {
+	case p.have == open.to() && open.until.Sub(p.until) < idleEvery*p.Every && !p.ended():
+		return nil
+	case p.have == open.to() && !open.until.After(p.until):
+		return nil
+	case p.have == open.to(), len(p.tails) < maxTails:
 		part = open.since(p.have.Offset)
 	}
 	name, object, err := p.seal(p.sealers, part, Tail)
@@ -406,7 +451,7 @@ func (p *pipe) tail(ctx context.Context, open stretch) error {
 	if err := target.Store(ctx, p.Target.Target, name.String(), object); err != nil {
 		return err
 	}
-	p.have = open.to()
+	p.have, p.until = open.to(), part.until
 	p.reached(p.have)
 	if err := p.drop(ctx, name); err != nil {
 		return err

@@ -199,12 +199,19 @@ func TestRunWithoutTargets(t *testing.T) {
 	tg.Random(1, faulty.Chance{Method: faulty.Put, P: 1, Draw: faulty.Same(faulty.Fail(errors.New("down")))})
 	job := f.job(capture.Target{Name: "disk", Target: tg})
 	var yielded atomic.Int32
-	var once sync.Once
-	job.Failed = func(_ string, err error) {
-		if err != nil && yielded.Load() == 17 { // the spool is full: nothing more was asked for
-			once.Do(func() { tg.Random(1); close(down) })
+	told := 0
+	job.Failed = func(string, error) { told++ }
+	go func() {
+		for yielded.Load() < 17 {
+			time.Sleep(time.Millisecond)
 		}
-	}
+		time.Sleep(100 * time.Millisecond)
+		if n := yielded.Load(); n != 17 { // the spool is full
+			t.Errorf("%d segments were asked for", n)
+		}
+		tg.Random(1)
+		close(down)
+	}()
 	log := func(yield func(snapshot.LogPiece, error) bool) {
 		for i := range 40 {
 			if i > 20 {
@@ -220,6 +227,9 @@ func TestRunWithoutTargets(t *testing.T) {
 	got, _, _ := f.read(tg, 0)
 	if !bytes.Equal(got, f.log) {
 		t.Errorf("%d bytes came back of %d", len(got), len(f.log))
+	}
+	if told != 2 {
+		t.Errorf("it was told %d times that the target is down, or goes on", told)
 	}
 }
 
@@ -305,9 +315,44 @@ func TestNames(t *testing.T) {
 	if got, ok := capture.ParseName(n.String()); !ok || got != n {
 		t.Errorf("%s is read as %v, %t", n, got, ok)
 	}
-	for _, s := range []string{"", "log/x/y", strings.Replace(n.String(), "tail", "tale", 1), strings.ToUpper(n.String()), n.String() + "0", strings.Replace(n.String(), "-0000000000000009-", "-0000000000000005-", 1)} {
+	for _, s := range []string{"", "log/x/y", strings.Replace(n.String(), "tail", "tale", 1), strings.ToUpper(n.String()), n.String() + "0", strings.Replace(n.String(), "-0000000000000009-tail", "-0000000000000005-segment", 1), strings.Replace(n.String(), "-0000000000000009-", "-0000000000000004-", 1)} {
 		if _, ok := capture.ParseName(s); ok {
 			t.Errorf("%q is taken for a log object", s)
+		}
+	}
+}
+
+// TestRunIdle captures a log in which nothing comes any more: the target is told up to when, and a reader finds the newest word.
+func TestRunIdle(t *testing.T) {
+	f := newFixture(t, 9, segmentSize)
+	tg := newTarget(t)
+	until := time.UnixMicro(1).UTC()
+	log := func(yield func(snapshot.LogPiece, error) bool) {
+		if !yield(snapshot.LogPiece{From: pos(0), To: pos(segmentSize), Data: f.log, Segment: true, Until: until}, nil) {
+			return
+		}
+		for range 20 {
+			time.Sleep(5 * time.Millisecond)
+			until = until.Add(time.Hour)
+			if !yield(snapshot.LogPiece{From: pos(segmentSize), To: pos(segmentSize), Until: until}, nil) {
+				return
+			}
+		}
+	}
+	must(t, capture.Run(t.Context(), f.job(capture.Target{Name: "disk", Target: tg, Every: time.Millisecond}), log))
+	objects, err := capture.List(t.Context(), tg, "0123456789abcdef")
+	must(t, err)
+	cover := capture.Cover(objects, pos(0))
+	if len(objects) != 2 || len(cover) != 1 {
+		t.Fatalf("%d objects stand, %d of them with log", len(objects), len(cover))
+	}
+	reader, err := capture.NewReader(tg, f)
+	must(t, err)
+	for _, o := range objects {
+		h, _, err := reader.Header(t.Context(), o)
+		must(t, err)
+		if o.Kind == capture.Tail && !h.Until.Equal(until) {
+			t.Errorf("nothing came until %s, not until %s", h.Until, until)
 		}
 	}
 }

@@ -17,7 +17,7 @@ type Kind string
 // The kinds of objects.
 const (
 	Segment Kind = "segment" // a whole segment of the engine's log, or the end of a line: the same bytes on every copy
-	Tail    Kind = "tail"    // what came since; a segment replaces it
+	Tail    Kind = "tail"    // what came since; a segment replaces it. An empty one only says up to when nothing followed
 )
 
 // Name is the name of an object, which says what stretch of which log it holds.
@@ -51,7 +51,7 @@ func ParseName(s string) (n Name, ok bool) {
 		return n, false
 	}
 	n.To.Line = n.From.Line
-	valid := n.String() == s && n.From.Offset < n.To.Offset && (n.Kind == Segment || n.Kind == Tail) && len(n.Digest) == 64 &&
+	valid := n.String() == s && (n.From.Offset < n.To.Offset || n.From == n.To && n.Kind == Tail) && (n.Kind == Segment || n.Kind == Tail) && len(n.Digest) == 64 &&
 		strings.Trim(n.Source+n.Digest, "0123456789abcdef") == ""
 	return n, valid
 }

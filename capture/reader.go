@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 
 	"filippo.io/age"
 
@@ -90,9 +92,19 @@ func (r *Reader) Events(ctx context.Context, o Object) ([]snapshot.LogEvent, err
 	return events, nil
 }
 
-// Log writes the log that an object holds to w. Only when it returns nil is what was written what was captured.
+// Log writes the log that an object holds to w. Only when it returns nil is what was written what was captured. Where a larger object took
+// its place meanwhile it is read from there.
 func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
 	h, at, err := r.Header(ctx, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		objects, lerr := List(ctx, r.target, o.Source)
+		for _, by := range objects {
+			if by.covers(o.Name) && by != o {
+				return r.Log(ctx, by, &cutter{w, o.From.Offset - by.From.Offset, o.To.Offset - o.From.Offset})
+			}
+		}
+		return errors.Join(err, lerr)
+	}
 	if err != nil {
 		return err
 	}
@@ -141,6 +153,23 @@ func (r *Reader) frame(ctx context.Context, o Object, at int64, n int, hash hash
 	}
 	_, err = w.Write(r.raw)
 	return err
+}
+
+// cutter hands on left bytes behind the first skip.
+type cutter struct {
+	w          io.Writer
+	skip, left uint64
+}
+
+func (c *cutter) Write(b []byte) (int, error) {
+	part := b[min(uint64(len(b)), c.skip):]
+	c.skip -= uint64(len(b) - len(part))
+	part = part[:min(uint64(len(part)), c.left)]
+	c.left -= uint64(len(part))
+	if n, err := c.w.Write(part); err != nil {
+		return n, err
+	}
+	return len(b), nil
 }
 
 type counter struct {

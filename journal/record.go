@@ -94,6 +94,8 @@ type SnapshotBody struct {
 	Duration int64     `json:"duration_ms"`
 	// Amplification is how many bytes of frames a restore decodes per byte of content.
 	Amplification float64 `json:"amplification,omitempty"`
+	// System is the cluster in the engine's words, where it has a log.
+	System string `json:"system,omitempty"`
 	// Log numbers the logs of a source: one begins with the snapshot that none leads to from the ones before.
 	Log uint64 `json:"log,omitempty"`
 }

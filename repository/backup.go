@@ -162,6 +162,7 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if base != nil && !b.Full {
 		r.Snapshot.Kind = "incremental"
 	}
+	r.Snapshot.System = t.System
 	if newest != nil {
 		r.Snapshot.Log = newest.Log
 	}

@@ -248,7 +248,11 @@ func (r *Reader) TreeOf(ctx context.Context, s *journal.SnapshotBody) (*snapshot
 
 // Log is the n-th captured log of a source on this copy.
 func (r *Reader) Log(ctx context.Context, source string, n uint64) (l restore.Log, err error) {
-	if l.Objects, err = capture.List(ctx, r.Target, r.hasher.Log(source, n)); err != nil {
+	return r.log(ctx, r.hasher.Log(source, n))
+}
+
+func (r *Reader) log(ctx context.Context, opaque string) (l restore.Log, err error) {
+	if l.Objects, err = capture.List(ctx, r.Target, opaque); err != nil {
 		return l, err
 	}
 	l.Reader, err = r.LogReader()

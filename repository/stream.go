@@ -26,11 +26,11 @@ type Stream struct {
 	Source snapshot.LogSource
 	// Every is the least time between two objects on a copy.
 	Every time.Duration
-	// Opened is told where capture begins, Failed what is wrong with a copy and, with nil, that it goes on, and Gap which log
-	// is lost for good: a new snapshot must follow.
+	// Opened is told where capture begins, Failed what is wrong with a copy and, with nil, that it goes on, and Gap behind which
+	// position log is missing for good, so that no snapshot leads on to what follows: a new one must be taken.
 	Opened func(at snapshot.Pos)
 	Failed func(target string, err error)
-	Gap    func(from, to snapshot.Pos)
+	Gap    func(behind snapshot.Pos)
 }
 
 // recordEvery is how often the journal is told which segments stand.
@@ -51,6 +51,17 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 		return err
 	}
 	defer lock.Close()
+	job := capture.Job{Failed: s.Failed}
+	for _, copied := range c.Copies {
+		if copied.Err == nil {
+			job.Targets = append(job.Targets, capture.Target{Name: copied.Name, Target: copied.Target, Every: s.Every})
+		} else {
+			s.Failed(copied.Name, copied.Err)
+		}
+	}
+	if len(job.Targets) == 0 { // and the server hears nothing
+		return fmt.Errorf("capture the log of %s: no target can be reached", s.Name)
+	}
 	newest, err := h.latest(ctx, s.Name)
 	if err != nil {
 		return err
@@ -69,21 +80,13 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	if last != nil && last.System != log.System() {
-		return fmt.Errorf("capture the log of %s: %w: the log so far is of cluster %s, and cluster %s answers: if that is meant, `lifeboat backup %s --full` begins a new history beside the old one", s.Name, snapshot.ErrOther, last.System, log.System(), s.Name)
+	if last != nil {
+		log.Durable(last.To) // what waits for it need not wait for more
 	}
-	job := capture.Job{Source: opaque, System: log.System(), Repository: h.secrets.Repository, Keys: h.keys, Signer: signer,
-		SpoolDir: filepath.Join(c.StateDir, "spool", opaque), Durable: log.Durable, Failed: s.Failed,
-		After: h.head}
-	for _, copied := range c.Copies {
-		if copied.Err != nil {
-			s.Failed(copied.Name, copied.Err)
-			continue
-		}
-		job.Targets = append(job.Targets, capture.Target{Name: copied.Name, Target: copied.Target, Every: s.Every})
-	}
-	if len(job.Targets) == 0 {
-		return fmt.Errorf("capture the log of %s: no target can be reached", s.Name)
+	job.Source, job.System, job.Repository, job.Keys, job.Signer = opaque, log.System(), h.secrets.Repository, h.keys, signer
+	job.SpoolDir, job.Durable, job.After = filepath.Join(c.StateDir, "spool", opaque), log.Durable, h.head
+	job.Straddling = func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error) {
+		return h.straddling(ctx, opaque, at)
 	}
 	stop := h.recording(ctx, opaque)
 	err = capture.Run(ctx, job, log.Pieces(ctx))
@@ -104,19 +107,32 @@ func lockStream(dir, name, opaque string) (*os.File, error) {
 // open opens the log where capture stopped; at the first time where the newest snapshot ends, so that the log goes on from it. What
 // the server no longer has is a gap, which is recorded.
 func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest *journal.SnapshotBody, opaque string) (snapshot.Log, error) {
-	from, err := snapshot.ParsePos(newest.To)
+	end, err := snapshot.ParsePos(newest.To)
 	if err != nil {
 		return nil, err
 	}
+	from, system := end, newest.System
 	if last != nil {
-		from = last.To
+		from, system = last.To, last.System
 	}
-	log, err := s.Source.OpenLog(ctx, from)
+	log, err := s.Source.OpenLog(ctx, system, from)
 	if errors.Is(err, snapshot.ErrLogGone) {
-		if log, err = s.Source.OpenLog(ctx, snapshot.Pos{}); err == nil {
-			s.Gap(from, snapshot.Pos{})
-			err = recordLog(ctx, h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}})
-			from = snapshot.Pos{}
+		if log, err = s.Source.OpenLog(ctx, system, snapshot.Pos{}); err != nil {
+			return nil, err
+		}
+		r := journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}}
+		if err := recordLogSoon(ctx, h.Config, r); err != nil {
+			return nil, errors.Join(err, log.Close())
+		}
+		s.Gap(from)
+		from = snapshot.Pos{}
+	} else if err == nil && last != nil {
+		leads, lerr := h.leads(ctx, opaque, end, last.To)
+		if lerr != nil {
+			return nil, errors.Join(lerr, log.Close())
+		}
+		if !leads { // the snapshot that was to follow a gap never came
+			s.Gap(end)
 		}
 	}
 	if err == nil {
@@ -125,9 +141,73 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest
 	return log, err
 }
 
-// latest is the newest snapshot of a source, as the first copy that answers says; an empty one without any.
+// leads reports whether log leads from where the newest snapshot ends to how far it was captured. Across lines it is not looked at: what
+// goes on in another was followed by somebody who was there.
+func (h *Host) leads(ctx context.Context, opaque string, from, to snapshot.Pos) (bool, error) {
+	if from.Line != to.Line || from.Offset >= to.Offset {
+		return true, nil
+	}
+	var errs []error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		objects, err := capture.List(ctx, c.Target, opaque)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
+			continue
+		}
+		if cover := capture.Cover(objects, from); len(cover) > 0 && cover[len(cover)-1].To == to {
+			return true, nil
+		}
+	}
+	return false, errors.Join(errs...)
+}
+
+// straddling returns the events whose records lie around a position, from any copy.
+func (h *Host) straddling(ctx context.Context, opaque string, at snapshot.Pos) ([]snapshot.LogEvent, error) {
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		events, err := h.eventsAt(ctx, c.Target, opaque, at)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		for _, e := range events { // none where err is not nil: another copy has it, or it is lost, and the log itself is not
+			if e.Start < at.Offset && e.End > at.Offset {
+				return []snapshot.LogEvent{e}, err
+			}
+		}
+	}
+	return nil, nil
+}
+
+// eventsAt returns the events of the object that holds a position.
+func (h *Host) eventsAt(ctx context.Context, t target.Target, opaque string, at snapshot.Pos) ([]snapshot.LogEvent, error) {
+	r, err := Open(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := capture.List(ctx, t, opaque)
+	if err != nil {
+		return nil, err
+	}
+	cover := capture.Cover(objects, at)
+	if len(cover) == 0 {
+		return nil, nil
+	}
+	reader, err := capture.NewReader(t, r.Chain, h.keys.Index)
+	if err != nil {
+		return nil, err
+	}
+	return reader.Events(ctx, cover[0])
+}
+
+// latest is the newest snapshot of a source, as the copy says that reaches furthest; an empty one without any.
 func (h *Host) latest(ctx context.Context, source string) (*journal.SnapshotBody, error) {
 	var errs []error
+	var furthest *Reader
 	for _, c := range h.Copies {
 		if c.Err != nil {
 			continue
@@ -137,12 +217,17 @@ func (h *Host) latest(ctx context.Context, source string) (*journal.SnapshotBody
 			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
 			continue
 		}
-		if e := newestOf(r.Chain, h.keys.IDs.NewHasher().Source(source)); e != nil {
-			return e.Snapshot, nil
+		if furthest == nil || r.Chain.Len() > furthest.Chain.Len() {
+			furthest = r
 		}
-		return &journal.SnapshotBody{}, nil
 	}
-	return nil, errors.Join(errs...)
+	if furthest == nil {
+		return nil, errors.Join(errs...)
+	}
+	if e := newestOf(furthest.Chain, h.keys.IDs.NewHasher().Source(source)); e != nil {
+		return e.Snapshot, nil
+	}
+	return &journal.SnapshotBody{}, nil
 }
 
 // head is the number of the newest record that this host knows.
@@ -157,6 +242,7 @@ func (h *Host) captured(ctx context.Context, opaque string) (*capture.Header, er
 	var errs []error
 	for _, c := range h.Copies {
 		if c.Err != nil {
+			errs = append(errs, c.Err)
 			continue
 		}
 		header, err := furthest(ctx, c.Target, opaque)
@@ -227,6 +313,21 @@ func (h *Host) recording(ctx context.Context, opaque string) (stop func() error)
 			return nil // a backup is running: the next capture records it
 		}
 		return err
+	}
+}
+
+// recordLogSoon is recordLog as soon as nobody else works with the state directory.
+func recordLogSoon(ctx context.Context, c Config, r journal.Record) error {
+	for {
+		err := recordLog(ctx, c, r)
+		if !errors.Is(err, ErrLocked) {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

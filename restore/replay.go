@@ -2,10 +2,15 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"lifeboat/capture"
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/snapshot"
 )
@@ -37,11 +42,39 @@ type Log struct {
 	Reader  *capture.Reader
 }
 
+// Behind is where the log goes on in its line behind a position, if it does.
+func (l Log) Behind(end snapshot.Pos) (on snapshot.Pos, ok bool) {
+	for _, o := range l.Objects {
+		if o.From.Line == end.Line && o.From.Offset > end.Offset && (!ok || o.From.Offset < on.Offset) {
+			on, ok = o.From, true
+		}
+	}
+	return on, ok
+}
+
+// Until is up to when the log is known that ends with an object: what was committed before is in it. An empty object at its end tells more.
+func (l Log) Until(ctx context.Context, last capture.Object) (time.Time, error) {
+	h, _, err := l.Reader.Header(ctx, last)
+	if err != nil {
+		return time.Time{}, err
+	}
+	until := h.Until
+	for _, o := range l.Objects {
+		if o.From != last.To || o.To != last.To {
+			continue
+		}
+		if h, _, err := l.Reader.Header(ctx, o); err == nil && h.Until.After(until) { // one that cannot be read tells nothing
+			until = h.Until
+		}
+	}
+	return until, nil
+}
+
 // Logs are those of one source, by number.
 type Logs map[uint64]Log
 
 // PlanReplay chooses the snapshot and the log for p. Without any log that goes on from a snapshot it is Choose. Errors wrap ErrRefused
-// and say what can be reached.
+// and say what can be reached, or fs.ErrNotExist where the list of a log is no longer true.
 func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Replay, error) {
 	captured := 0
 	for _, l := range logs {
@@ -53,12 +86,9 @@ func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Repl
 	}
 	// From the newest back: the nearest snapshot from which the point can be reached.
 	var nearest error
-	w := &way{ctx: ctx, point: p}
+	w := &way{ctx: ctx, point: p, logs: maps.Clone(logs)}
 	for i := len(all) - 1; i >= 0; i-- {
-		if err := w.enter(all, logs, all[i].Log); err != nil {
-			return nil, err
-		}
-		r, err := w.from(all[i])
+		r, err := w.leads(all[i])
 		if err != nil {
 			return nil, err
 		}
@@ -79,19 +109,58 @@ func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Repl
 type way struct {
 	ctx      context.Context
 	point    Point
-	number   uint64 // of log
+	logs     Logs
+	bad      []*badObject // which count as missing
+	number   uint64       // of log
 	log      Log
 	branches map[uint64]snapshot.BranchID // by line
 	lines    map[uint64]bool              // those that may be taken; nil: all
 	why      error                        // the snapshot at hand is before the point and does not lead there
 }
 
+// badObject is an object of the log that cannot be read.
+type badObject struct {
+	capture.Object
+	err error
+}
+
+func (b *badObject) Error() string { return b.err.Error() }
+func (b *badObject) Unwrap() error { return b.err }
+
+// read makes a badObject of the error of an object that is damaged. One that is gone may have been replaced by another meanwhile, which a
+// new list has.
+func (w *way) read(o capture.Object, err error) error {
+	if chunkstore.Damaged(err) && !errors.Is(err, fs.ErrNotExist) {
+		return &badObject{o, err}
+	}
+	return err
+}
+
+// leads is from, where what cannot be read of the log counts as missing: a point before it can be reached.
+func (w *way) leads(c Candidate) (*Replay, error) {
+	for {
+		err := w.enter(c.Log)
+		var r *Replay
+		if err == nil {
+			r, err = w.from(c)
+		}
+		var bad *badObject
+		if !errors.As(err, &bad) {
+			return r, err
+		}
+		w.bad = append(w.bad, bad)
+		l := w.logs[c.Log]
+		l.Objects = slices.DeleteFunc(slices.Clone(l.Objects), func(o capture.Object) bool { return o == bad.Object })
+		w.logs[c.Log], w.branches = l, nil
+	}
+}
+
 // enter makes a log the one that is looked at.
-func (w *way) enter(all []Candidate, logs Logs, n uint64) error {
+func (w *way) enter(n uint64) error {
 	if w.branches != nil && w.number == n {
 		return nil
 	}
-	w.number, w.log, w.lines = n, logs[n], nil
+	w.number, w.log, w.lines = n, w.logs[n], nil
 	if err := w.learn(); err != nil || w.point.Line == 0 {
 		return err
 	}
@@ -114,7 +183,7 @@ func (w *way) learn() error {
 	for line, o := range first {
 		events, err := w.log.Reader.Events(w.ctx, o)
 		if err != nil {
-			return err
+			return w.read(o, err)
 		}
 		for _, e := range events {
 			if e.Kind != snapshot.Branch {
@@ -177,14 +246,18 @@ func (w *way) from(c Candidate) (*Replay, error) {
 		return nil, nil
 	}
 	if n := len(r.Log); n > 0 {
-		h, _, err := w.log.Reader.Header(w.ctx, r.Log[n-1])
+		until, err := w.log.Until(w.ctx, r.Log[n-1])
 		if err != nil {
-			return nil, err
+			return nil, w.read(r.Log[n-1], err)
 		}
-		r.Until = h.Until
+		r.Until = until
 	}
 	switch p := w.point; {
 	case p.Latest:
+		if hole := w.hole(r); hole != "" {
+			return nil, fmt.Errorf("%w: the captured log%s does not lead to its end: another copy may have what is missing (--from); --at lsn:%s goes up to it, and a new backup begins behind it",
+				ErrRefused, hole, offset(r.End))
+		}
 		return r, w.last(r)
 	case !p.Time.IsZero():
 		return w.time(r)
@@ -203,7 +276,7 @@ func (w *way) time(r *Replay) (*Replay, error) {
 	for i, o := range r.Log {
 		h, _, err := w.log.Reader.Header(w.ctx, o)
 		if err != nil {
-			return nil, err
+			return nil, w.read(o, err)
 		}
 		if !h.Newest.After(t) && (i < len(r.Log)-1 || h.Newest.IsZero()) {
 			continue // nothing in it is after the point
@@ -223,7 +296,7 @@ func (w *way) time(r *Replay) (*Replay, error) {
 		}
 	}
 	if r.Until.Before(t) {
-		w.why = fmt.Errorf("%s is after the captured log, which ends at %s", t.UTC().Format(Time), r.Until.UTC().Format(Time))
+		w.why = fmt.Errorf("%s is after the captured log%s, which ends at %s", t.UTC().Format(Time), w.hole(r), r.Until.UTC().Format(Time))
 		return nil, nil
 	}
 	return r, nil
@@ -236,11 +309,17 @@ func (w *way) position(r *Replay) (*Replay, error) {
 		return nil, nil
 	}
 	if at > r.End.Offset {
-		w.why = fmt.Errorf("%X/%X is behind the captured log, which ends at %X/%X", at>>32, uint32(at), r.End.Offset>>32, uint32(r.End.Offset))
+		w.why = fmt.Errorf("%X/%X is behind the captured log%s, which ends at %s", at>>32, uint32(at), w.hole(r), offset(r.End))
 		return nil, nil
 	}
 	if at == r.End.Offset {
 		return r, nil
+	}
+	for i, o := range r.Log {
+		if o.To.Offset > at {
+			w.cut(r, i)
+			break
+		}
 	}
 	r.Stop = &at
 	return r, nil
@@ -263,7 +342,7 @@ func (w *way) event(r *Replay) (*Replay, error) {
 	}
 	switch {
 	case len(found) == 0:
-		w.why = fmt.Errorf("the captured log has no %s", w.named())
+		w.why = fmt.Errorf("the captured log%s has no %s", w.hole(r), w.named())
 		return nil, nil
 	case found[0].Kind == snapshot.Abort:
 		return nil, fmt.Errorf("%w: %s was rolled back: give the position before or behind it: lsn:%X/%X", ErrRefused, w.named(), found[0].Start>>32, uint32(found[0].Start))
@@ -272,6 +351,22 @@ func (w *way) event(r *Replay) (*Replay, error) {
 	}
 	return w.stop(r, in, found[0], !w.point.Before), nil
 }
+
+// hole says, for a message, that there is log behind the end of a replay that cannot be reached; empty where there is none.
+func (w *way) hole(r *Replay) (text string) {
+	if on, ok := w.log.Behind(r.End); ok {
+		text = fmt.Sprintf(" (with a hole from %s to %s)", offset(r.End), offset(on))
+	}
+	for _, b := range w.bad {
+		if b.From.Line == r.End.Line && b.To.Offset > r.End.Offset {
+			return text + fmt.Sprintf(" (of which %v)", b.err)
+		}
+	}
+	return text
+}
+
+// offset is a position within its line as people write it.
+func offset(p snapshot.Pos) string { return fmt.Sprintf("%X/%X", p.Offset>>32, uint32(p.Offset)) }
 
 func (w *way) named() string {
 	if w.point.Mark != "" {
@@ -298,12 +393,17 @@ func (w *way) stop(r *Replay, i int, e snapshot.LogEvent, through bool) *Replay 
 	} else {
 		r.Left = &e
 	}
+	w.cut(r, i)
+	return r
+}
+
+// cut ends the log with its i-th object.
+func (w *way) cut(r *Replay, i int) {
 	r.Log = r.Log[:i+1]
 	r.End = r.Log[i].To
 	for n := len(r.Branches); n > 0 && r.Branches[n-1].At.Line > r.End.Line; n-- {
 		r.Branches = r.Branches[:n-1]
 	}
-	return r
 }
 
 // last finds the last commit of a replay that ends with the log.
@@ -326,7 +426,7 @@ func (w *way) last(r *Replay) error {
 func (w *way) events(r *Replay, o capture.Object) ([]snapshot.LogEvent, error) {
 	all, err := w.log.Reader.Events(w.ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, w.read(o, err)
 	}
 	var out []snapshot.LogEvent
 	for _, e := range all {

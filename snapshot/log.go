@@ -11,9 +11,10 @@ import (
 // LogSource is a Source whose engine keeps a log that can be captured between snapshots.
 type LogSource interface {
 	Source
-	// OpenLog opens the log at from, or as little before it as the engine can; where from is zero, where the server is now. Errors
-	// wrap ErrLogGone where the engine no longer has it: then only a new snapshot can go on.
-	OpenLog(ctx context.Context, from Pos) (Log, error)
+	// OpenLog opens the log at from, or as little before it as the engine can; where from is zero, where the server is now. system
+	// is what System said of the log so far, empty without one. Errors wrap ErrLogGone where the engine no longer has the log: then
+	// only a new snapshot can go on; ErrOther where it is not the one so far.
+	OpenLog(ctx context.Context, system string, from Pos) (Log, error)
 }
 
 // ErrLogGone is wrapped where an engine no longer has the log that was asked for.

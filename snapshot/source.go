@@ -45,6 +45,8 @@ type View interface {
 type Summary struct {
 	// From and To are the log that the view needs to be consistent: equal ends for an engine without a log.
 	From, To Pos
+	// System is what Log.System says; empty for an engine without a log.
+	System string
 	// Manifest is what the engine must know to put the view back, a JSON object; nil for nothing.
 	Manifest []byte
 	// Findings are what the source noticed: with Fail, of content that is damaged and in the view as it is.

@@ -76,6 +76,9 @@ func TestSetBack(t *testing.T) {
 			t.Errorf("%s of another cluster: %s", command, s)
 		}
 	}
+	if left := other.Query("postgres", "SELECT slot_name FROM pg_replication_slots"); len(left) > 0 {
+		t.Errorf("left on a cluster that is none of ours: %v", left)
+	}
 	x.want(0, "backup", "crm", "--full")
 	x.want(0, "backup", "crm")
 	x.want(0, "check", "--identity", x.path("key"))

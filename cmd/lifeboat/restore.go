@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -61,9 +62,13 @@ func (a *app) restore() *cobra.Command {
 			}
 			point.Before, point.Line = before, timeline
 			s, replay, err := a.choose(c.Context(), r, args[0], point)
+			for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
+				s, replay, err = a.choose(c.Context(), r, args[0], point)
+			}
 			if err != nil {
 				return err
 			}
+			a.way(args[0], replay, point)
 			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to}
 			tree, err := r.TreeOf(c.Context(), s.SnapshotBody)
 			if err != nil {
@@ -101,7 +106,10 @@ func (a *app) restore() *cobra.Command {
 	return a.jsonFlag(c)
 }
 
-// choose plans the way to a point and says how far it is from what was asked.
+// relists is how often the log is listed again where a stream replaces objects meanwhile.
+const relists = 5
+
+// choose plans the way to a point.
 func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {
 	list, err := a.snapshotsOf(ctx, r, source)
 	if err != nil {
@@ -127,7 +135,6 @@ func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p
 	if replay, err = restore.PlanReplay(ctx, all, logs, p); err != nil {
 		return s, nil, fmt.Errorf("restore %s: %w", source, err)
 	}
-	a.way(source, replay, p)
 	for _, s := range list {
 		if s.Seq == replay.Snapshot.Seq {
 			return s, replay, nil
@@ -147,11 +154,13 @@ func (a *app) way(source string, r *restore.Replay, p restore.Point) {
 		return
 	}
 	a.note("%s and the log behind it", id)
-	for what, e := range map[string]*snapshot.LogEvent{"the last transaction restored": r.Last, "the first one left out": r.Left} {
+	tell := func(what string, e *snapshot.LogEvent) {
 		if e != nil {
 			a.note("%s: %s, of %s", what, e.ID, e.Time.UTC().Format(restore.Time))
 		}
 	}
+	tell("the last transaction restored", r.Last)
+	tell("the first one left out", r.Left)
 }
 
 func (a *app) bring(ctx context.Context, job restore.Job, e *engine, size int64) (plan restore.Plan, err error) {

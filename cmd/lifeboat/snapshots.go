@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/capture"
+	"lifeboat/chunkstore"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -175,8 +178,10 @@ func (a *app) window() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			logs := &reaches{r: r, logs: map[logOf]restore.Log{}}
-			rows, err := windows(c.Context(), list, logs)
+			rows, err := windows(c.Context(), list, &reaches{r: r, logs: map[logOf]restore.Log{}})
+			for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
+				rows, err = windows(c.Context(), list, &reaches{r: r, logs: map[logOf]restore.Log{}})
+			}
 			if err != nil {
 				return err
 			}
@@ -224,19 +229,52 @@ func (l *reaches) from(ctx context.Context, s repository.Snapshot) (to snapshot.
 		}
 		l.logs[of] = log
 	}
-	cover := capture.Cover(log.Objects, to)
-	if len(cover) == 0 {
-		return to, s.Taken, nil
+	for {
+		cover := capture.Cover(log.Objects, to)
+		if len(cover) == 0 {
+			return to, s.Taken, nil
+		}
+		last := cover[len(cover)-1]
+		until, err := log.Until(ctx, last)
+		if chunkstore.Damaged(err) && !errors.Is(err, fs.ErrNotExist) { // it leads nowhere, and a check names it
+			log.Objects = slices.DeleteFunc(slices.Clone(log.Objects), func(o capture.Object) bool { return o == last })
+			l.logs[of] = log
+			continue
+		}
+		if err != nil {
+			return to, s.Taken, err
+		}
+		if until.Before(s.Taken) {
+			until = s.Taken
+		}
+		return last.To, until, nil
 	}
-	last := cover[len(cover)-1]
-	h, _, err := log.Reader.Header(ctx, last)
-	if err != nil {
-		return to, s.Taken, err
+}
+
+// hole is the gap between the end of what leads on from the newest snapshot and log behind it, if there is one.
+func (l *reaches) hole(ctx context.Context, of logOf, to snapshot.Pos, until time.Time) (*gap, error) {
+	log := l.logs[of]
+	on, ok := log.Behind(to)
+	if !ok {
+		return nil, nil
 	}
-	if h.Until.Before(s.Taken) {
-		return last.To, s.Taken, nil
+	g := &gap{until, until, "log behind here is missing or damaged: points behind it can be reached again from a new backup on"}
+	for _, o := range log.Objects {
+		if o.From != on {
+			continue
+		}
+		h, _, err := log.Reader.Header(ctx, o)
+		if chunkstore.Damaged(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.Until.After(g.To) {
+			g.To = h.Until
+		}
 	}
-	return last.To, h.Until, nil
+	return g, nil
 }
 
 // windows groups snapshots by source. There is a gap between any two of them that no log connects.
@@ -286,6 +324,16 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 			w.Latest = until
 		}
 		last[s.Name] = end{to, until, s.Log}
+	}
+	for i := range rows {
+		e := last[rows[i].Source]
+		g, err := logs.hole(ctx, logOf{rows[i].Source, e.log}, e.to, e.until)
+		if err != nil {
+			return nil, err
+		}
+		if g != nil {
+			rows[i].Gaps = append(rows[i].Gaps, *g)
+		}
 	}
 	return rows, nil
 }

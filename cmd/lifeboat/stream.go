@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"lifeboat/repository"
+	"lifeboat/restore"
 	"lifeboat/snapshot"
 )
 
@@ -66,8 +68,10 @@ func (a *app) capture(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	healed := make(chan error, 1)
-	healed <- nil
+	heal, stop := context.WithCancel(ctx)
+	var healing sync.WaitGroup
+	defer healing.Wait()
+	defer stop()
 	err = repository.CaptureLog(ctx, c, repository.Stream{
 		Name: name, Source: logged, Every: streamEvery,
 		Opened: func(at snapshot.Pos) {
@@ -84,36 +88,51 @@ func (a *app) capture(ctx context.Context, name string) error {
 				a.note("target %s goes on", target)
 			}
 		},
-		Gap: func(from, _ snapshot.Pos) {
-			a.note("warning: the server dropped the log behind %s before it was captured: that gap cannot be restored; taking a new full snapshot", from)
-			if err := <-healed; err != nil {
-				a.note("warning: the snapshot for an earlier gap: %v", err)
-			}
-			go func() { healed <- a.fullSnapshot(ctx, name) }()
+		Gap: func(behind snapshot.Pos) {
+			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", behind)
+			healing.Go(func() { a.heal(heal, name) })
 		},
 	})
-	return errors.Join(err, <-healed)
+	return err
 }
 
-// fullSnapshot closes a gap of the log: from its end on every point can be reached again.
-func (a *app) fullSnapshot(ctx context.Context, name string) error {
-	for {
-		src, cfg, err := a.source(name)
-		if err != nil {
-			return err
+// heal takes a full snapshot, from whose end on every point can be reached again, and tries until there is one.
+func (a *app) heal(ctx context.Context, name string) {
+	for pause := shortPause; ; pause = min(2*pause, longPause) {
+		id, err := a.fullSnapshot(ctx, name)
+		if ctx.Err() != nil {
+			return // the next stream finds that it is missing
 		}
-		h, err := a.host(ctx)
 		if err == nil {
-			_, err = h.Backup(ctx, repository.Backup{Name: name, Engine: string(cfg.Engine), Source: src, Full: true, Reason: "a gap in the log"})
-			return errors.Join(err, h.Close())
+			a.note("%s is a full snapshot of %s: from there on every point can be restored", id, name)
+			return
 		}
 		if !errors.Is(err, repository.ErrLocked) {
-			return err
+			a.note("warning: the snapshot that is to follow a gap: %s\ntrying again in %s", message(err), pause)
 		}
 		select {
-		case <-time.After(shortPause):
+		case <-time.After(pause):
 		case <-ctx.Done():
-			return ctx.Err()
+			return
 		}
 	}
+}
+
+func (a *app) fullSnapshot(ctx context.Context, name string) (id string, err error) {
+	src, cfg, err := a.source(name)
+	if err != nil {
+		return "", err
+	}
+	h, err := a.host(ctx)
+	if err != nil {
+		return "", err
+	}
+	d, err := h.Backup(ctx, repository.Backup{Name: name, Engine: string(cfg.Engine), Source: src, Full: true, Reason: "a gap in the log"})
+	if d == nil {
+		return "", errors.Join(err, h.Close())
+	}
+	if err := errors.Join(err, a.missed(h), h.Close()); err != nil { // it is committed all the same
+		a.note("warning: %s", message(err))
+	}
+	return restore.FormatID(d.Seq), nil
 }

@@ -221,6 +221,9 @@ func (s *session) send(command string) error {
 func (s *session) receive() (pgproto3.BackendMessage, error) {
 	for {
 		m, err := s.ReceiveMessage(context.Background())
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, ErrBroken // nobody may take it for the end of what is read
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -16,9 +15,10 @@ import (
 
 // Why a server cannot be backed up. Test with errors.Is.
 var (
-	ErrDSN        = errors.New("the dsn cannot be read")
-	ErrVersion    = errors.New("the server's version is not supported")
-	ErrLogRemoved = errors.New("the server removed log that the snapshot needs")
+	ErrDSN      = errors.New("the dsn cannot be read")
+	ErrVersion  = errors.New("the server's version is not supported")
+	ErrShutdown = errors.New("the server ended the stream, as it does when it is stopped")
+	ErrBroken   = errors.New("the server ended the connection")
 )
 
 // oldest is the oldest server that works, as server_version_num.
@@ -94,7 +94,7 @@ func describe(op string, cfg *pgconn.Config, err error) error {
 		}
 	case errors.Is(err, snapshot.ErrOther):
 		e.Hint = "see that the dsn leads to the right server, and that a standby is not behind; if the change is meant, `lifeboat backup <source> --full` begins a new history beside the old one"
-	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, ErrBroken), errors.Is(err, ErrShutdown):
 		text := strings.Join(causes(err), "; ")
 		e.Err = reason{text, err}
 		e.Hint = "is the server running, and the host, port and network in the dsn right?"

@@ -38,6 +38,7 @@ type Sink struct {
 	segments map[string]placed // of the log, by name
 
 	replay *restore.Replay
+	placed []string // tablespaces that are complete, while the rest is not
 }
 
 type placed struct {
@@ -206,14 +207,6 @@ func (s *Sink) WriteAt(n int, b []byte, off int64) error {
 
 // Finish implements restore.Sink.
 func (s *Sink) Finish(ctx context.Context) error {
-	for oid, d := range s.spaces {
-		if err := d.Finish(ctx); err != nil {
-			return err
-		}
-		if err := s.main.Link(path.Join("pg_tblspc", oid), s.where[oid]); err != nil {
-			return err
-		}
-	}
 	for _, b := range s.replay.Branches {
 		name := fmt.Sprintf("pg_wal/%08X.history", b.At.Line)
 		if _, ok := s.segments[name]; ok {
@@ -243,9 +236,19 @@ func (s *Sink) Finish(ctx context.Context) error {
 			return err
 		}
 	}
+	for oid, d := range s.spaces {
+		s.placed = append(s.placed, s.where[oid])
+		if err := d.Finish(ctx); err != nil {
+			return err
+		}
+		if err := s.main.Link(path.Join("pg_tblspc", oid), s.where[oid]); err != nil {
+			return err
+		}
+	}
 	if err := s.main.Finish(ctx); err != nil {
 		return err
 	}
+	s.placed = nil
 	return os.Chmod(s.layout.Dir, 0o700)
 }
 
@@ -297,6 +300,12 @@ func (s *Sink) Close() error {
 	}
 	for _, d := range s.spaces {
 		errs = append(errs, d.Close())
+	}
+	for _, dir := range s.placed { // it was empty before: repeating finds it so
+		errs = append(errs, os.RemoveAll(dir))
+	}
+	if len(s.placed) > 0 {
+		_ = os.Remove(s.beside()) // only if it is empty
 	}
 	return errors.Join(errs...)
 }

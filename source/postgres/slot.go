@@ -12,6 +12,12 @@ import (
 
 // slotted makes the slot where it is missing.
 func (t *stream) slotted() error {
+	if t.session.version >= 150000 { // to make one that is there would be an error in the server's log
+		row, err := t.session.row(fmt.Sprintf("READ_REPLICATION_SLOT %q", t.Slot), 1)
+		if err != nil || row[0] != "" {
+			return err
+		}
+	}
 	_, err := t.session.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q PHYSICAL RESERVE_WAL", t.Slot))
 	if code(err) == duplicateObject {
 		return nil

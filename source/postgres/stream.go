@@ -20,6 +20,9 @@ import (
 // silence is how long a server may say nothing: it is asked for a sign of life well before.
 const silence = 2 * time.Minute
 
+// signOfLife is how often the server is asked for one, which also says up to when its log was received.
+const signOfLife = 2 * time.Second
+
 // maxStretch bounds what is handed on as one segment; servers with larger segments are read in parts.
 const maxStretch = 16 << 20
 
@@ -40,13 +43,13 @@ type stream struct {
 var _ snapshot.LogSource = (*Source)(nil)
 
 // OpenLog implements snapshot.LogSource. The slot is made where it is missing.
-func (s *Source) OpenLog(ctx context.Context, from snapshot.Pos) (snapshot.Log, error) {
+func (s *Source) OpenLog(ctx context.Context, system string, from snapshot.Pos) (snapshot.Log, error) {
 	cfg, err := parse(s.dsn, s.password)
 	if err != nil {
 		return nil, &Error{Op: "capture the log of", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
 	}
 	t := &stream{Source: s, at: from}
-	if err = t.open(ctx, cfg); err == nil {
+	if err = t.open(ctx, cfg, system); err == nil {
 		err = t.start()
 	}
 	if errors.Is(err, snapshot.ErrLogGone) {
@@ -58,17 +61,18 @@ func (s *Source) OpenLog(ctx context.Context, from snapshot.Pos) (snapshot.Log, 
 	return t, nil
 }
 
-func (t *stream) open(ctx context.Context, cfg *pgconn.Config) (err error) {
+func (t *stream) open(ctx context.Context, cfg *pgconn.Config, system string) (err error) {
 	if t.session, t.cfg, err = dialAny(ctx, cfg); err != nil {
 		return err
 	}
 	t.stretch = uint64(min(t.session.segmentSize, maxStretch))
-	switch {
-	case t.at.IsZero():
+	if system != "" {
+		if err := t.session.follows(system, t.at); err != nil {
+			return err
+		}
+	}
+	if t.at.IsZero() {
 		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
-	case t.at.Line > uint64(t.session.timeline), t.at.Line == uint64(t.session.timeline) && t.at.Offset > uint64(t.session.position):
-		return fmt.Errorf("%w: the log was captured up to %s on timeline %d, and the server is at %s on timeline %d",
-			snapshot.ErrOther, lsn(t.at.Offset), t.at.Line, t.session.position, t.session.timeline)
 	}
 	t.at.Offset -= t.at.Offset % t.stretch
 	return t.slotted()
@@ -101,12 +105,13 @@ func (t *stream) Pieces(ctx context.Context) iter.Seq2[snapshot.LogPiece, error]
 			if err == nil {
 				continue // on the next line
 			}
+			if errors.Is(err, errStopped) {
+				return
+			}
 			if ctx.Err() != nil {
 				err = ctx.Err()
 			}
-			if !errors.Is(err, errStopped) {
-				yield(snapshot.LogPiece{}, describe("capture the log of", t.cfg, err))
-			}
+			yield(snapshot.LogPiece{}, describe("capture the log of", t.cfg, err))
 			return
 		}
 	}
@@ -114,7 +119,7 @@ func (t *stream) Pieces(ctx context.Context) iter.Seq2[snapshot.LogPiece, error]
 
 // alive asks the server for a sign of life now and then: without one nobody would notice that it is gone.
 func (t *stream) alive(quit <-chan struct{}) {
-	tick := time.NewTicker(silence / 6)
+	tick := time.NewTicker(signOfLife)
 	defer tick.Stop()
 	for {
 		select {
@@ -138,12 +143,13 @@ func (t *stream) Durable(pos snapshot.Pos) {
 func (t *stream) send(answer bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	durable := t.durable.Offset
 	if t.durable.Line != uint64(t.session.timeline) {
-		return // a position of the line before would mean another one on this
+		durable = 0 // a position of the line before would mean another one on this; 0 says nothing
 	}
 	b := append(make([]byte, 0, 34), 'r')
 	for range 2 { // written and flushed are the same here
-		b = binary.BigEndian.AppendUint64(b, t.durable.Offset)
+		b = binary.BigEndian.AppendUint64(b, durable)
 	}
 	b = binary.BigEndian.AppendUint64(b, 0) // applied: never
 	b = binary.BigEndian.AppendUint64(b, 0) // our time, for statistics of the server
@@ -188,6 +194,8 @@ func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 			}
 		case *pgproto3.CopyDone:
 			return t.next()
+		case *pgproto3.CommandComplete:
+			return ErrShutdown
 		default:
 			return fmt.Errorf("stream the log: %T in the middle: %w", m, errProtocol)
 		}
@@ -199,14 +207,11 @@ func (t *stream) begin() snapshot.Pos {
 	return snapshot.Pos{Line: t.at.Line, Offset: t.at.Offset - t.at.Offset%uint64(t.session.segmentSize)}
 }
 
-// start begins to stream a line, and waits for the first message: only then is it known whether the server has the log.
+// start begins to stream a line, and waits for the first log, where there is any: only then is it known whether the server has it.
 func (t *stream) start() error {
 	from := t.begin()
 	t.mu.Lock()
 	t.session.timeline = uint32(from.Line)
-	if t.durable.Line != from.Line {
-		t.durable = from
-	}
 	t.mu.Unlock()
 	if err := t.session.send(fmt.Sprintf("START_REPLICATION SLOT %q PHYSICAL %s TIMELINE %d", t.Slot, lsn(from.Offset), from.Line)); err != nil {
 		return err
@@ -219,14 +224,20 @@ func (t *stream) start() error {
 		return fmt.Errorf("stream the log: %T instead of the log: %w", m, errProtocol)
 	}
 	t.send(true)
-	if m, err = t.receive(); err != nil {
-		return err
+	for {
+		if m, err = t.receive(); err != nil {
+			return err
+		}
+		d, ok := m.(*pgproto3.CopyData)
+		if ok && len(d.Data) > 0 && d.Data[0] == 'k' && uint64(t.session.position) > from.Offset {
+			continue // log must come
+		}
+		if ok {
+			m = &pgproto3.CopyData{Data: slices.Clone(d.Data)}
+		}
+		t.first = m
+		return nil
 	}
-	if d, ok := m.(*pgproto3.CopyData); ok {
-		m = &pgproto3.CopyData{Data: slices.Clone(d.Data)}
-	}
-	t.first = m
-	return nil
 }
 
 // receive returns the next message, and gives up on a server that is silent for long.
@@ -292,6 +303,9 @@ type lineReader struct {
 	at      snapshot.Pos // of the next byte from the server
 	events  []snapshot.LogEvent
 	emit    func(snapshot.LogPiece) error
+
+	sent time.Time // of the message before
+	idle bool      // it had no log
 }
 
 func (r *lineReader) message(b []byte) error {
@@ -300,14 +314,20 @@ func (r *lineReader) message(b []byte) error {
 		if from := binary.BigEndian.Uint64(b[1:]); from != r.at.Offset {
 			return fmt.Errorf("stream the log: %s came where %s was due: %w", lsn(from), lsn(r.at.Offset), errProtocol)
 		}
-		end, sent := binary.BigEndian.Uint64(b[9:]), moment(b[17:])
-		return r.log(b[25:], end, sent)
+		// The end of the server's log was looked up after the message before was sent: with this one everything from before that
+		// moment is here. What was committed just before this moment may come with the next.
+		end, until := binary.BigEndian.Uint64(b[9:]), r.sent
+		r.sent, r.idle = moment(b[17:]), false
+		return r.log(b[25:], end, until)
 	case len(b) >= 18 && b[0] == 'k':
 		if b[17] != 0 {
 			r.send(false)
 		}
-		if end := binary.BigEndian.Uint64(b[1:]); end <= r.at.Offset {
-			return r.piece(nil, false, moment(b[9:]))
+		// A sign of life may come before log that is there already, but between two of them the server looked.
+		until, idle := r.sent, r.idle
+		r.sent, r.idle = moment(b[9:]), true
+		if idle && r.sent.Sub(until) >= signOfLife/2 {
+			return r.piece(nil, false, until)
 		}
 		return nil
 	}
@@ -320,7 +340,7 @@ func moment(b []byte) time.Time {
 }
 
 // log hands on what came, cut where a segment ends.
-func (r *lineReader) log(b []byte, end uint64, sent time.Time) error {
+func (r *lineReader) log(b []byte, end uint64, until time.Time) error {
 	for len(b) > 0 {
 		n := min(uint64(len(b)), r.stretch-r.at.Offset%r.stretch)
 		part := b[:n]
@@ -333,7 +353,7 @@ func (r *lineReader) log(b []byte, end uint64, sent time.Time) error {
 			return err
 		}
 		if r.at.Offset+n == end {
-			err = r.piece(part, true, sent)
+			err = r.piece(part, true, until)
 		} else {
 			err = r.piece(part, true, time.Time{})
 		}

@@ -60,7 +60,7 @@ func (v *view) Size() int64 { return v.backup.size }
 func (v *view) Summary() (s snapshot.Summary, err error) {
 	line := uint64(v.backup.timeline)
 	s = snapshot.Summary{From: snapshot.Pos{Line: line, Offset: uint64(v.backup.start)}, To: snapshot.Pos{Line: line, Offset: uint64(v.backup.end)},
-		Findings: v.findings, Anew: v.anew}
+		System: strconv.FormatUint(v.backup.system, 10), Findings: v.findings, Anew: v.anew}
 	for _, what := range v.damaged {
 		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
 	}
@@ -141,7 +141,7 @@ func (v *view) files(emit func(snapshot.Item) error) error {
 }
 
 func (v *view) archive(oid uint32, prefix string, emit func(snapshot.Item) error) error {
-	for t := tar.NewReader(v.backup); ; {
+	for t := tar.NewReader(described{v.backup, v.cfg}); ; {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -182,6 +182,20 @@ func (v *view) archive(oid uint32, prefix string, emit func(snapshot.Item) error
 	}
 }
 
+// described makes what a server says instead of an answer an *Error: who reads a file knows no server.
+type described struct {
+	r   io.Reader
+	cfg *pgconn.Config
+}
+
+func (d described) Read(b []byte) (int, error) {
+	n, err := d.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = describe("snapshot", d.cfg, err)
+	}
+	return n, err
+}
+
 // inPages are the files that the server changes page by page: relations with their forks and the status of transactions.
 var inPages = regexp.MustCompile(`^(global|base/\d+|pg_tblspc/\d+/PG_[^/]+/\d+)/(t\d+_)?\d+(_(fsm|vm|init))?(\.\d+)?$|^(pg_xact|pg_commit_ts|pg_multixact/(members|offsets)|pg_subtrans)/[0-9A-F]+$`)
 
@@ -207,7 +221,7 @@ func (v *view) log(emit func(snapshot.Item) error) error {
 	v.digest = sha256.New()
 	w.sum, w.sumFrom = v.digest, lastPage(b.end)
 	for at := first; at < b.end; at += size {
-		r := io.Reader(&segment{wal: w, end: b.end, left: b.segmentSize})
+		r := io.Reader(described{&segment{wal: w, end: b.end, left: b.segmentSize}, v.cfg})
 		if at == first {
 			// Recovery reads the first page of a segment, and then from the start of the backup on.
 			r = io.MultiReader(io.LimitReader(r, walPage), &blank{r, int64(b.start/walPage*walPage) - int64(at) - walPage}, r)
