@@ -1,7 +1,7 @@
 # Everything a developer or a pipeline runs. `make test` works on a fresh Debian 12 that has Go, make and git.
 
 GO            ?= go
-TEST_TIMEOUT  ?= 15m
+TEST_TIMEOUT  ?= 40m
 FUZZTIME      ?= 20s
 GOLANGCI      := bin/golangci-lint
 GOLANGCI_VERSION := v2.15.0

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,6 +131,18 @@ type stretch struct {
 	data   []byte
 	events []snapshot.LogEvent
 	until  time.Time
+	before Proof // of what came before
+}
+
+// proof is that of an object that ends where s does.
+func (s stretch) proof(ids *crypto.Hasher) Proof {
+	for _, e := range slices.Backward(s.events) {
+		whole := e.Start >= s.from.Offset && e.Start < e.End && e.End <= s.to().Offset
+		if (e.Kind == snapshot.Commit || e.Kind == snapshot.Abort) && whole && e.End-e.Start <= maxProof {
+			return Proof{e.Start, e.End, ids.LogRecord(s.data[e.Start-s.from.Offset : e.End-s.from.Offset])}
+		}
+	}
+	return s.before
 }
 
 func (s stretch) to() snapshot.Pos {
@@ -193,7 +206,8 @@ func (c *capture) add(p snapshot.LogPiece) error {
 
 // finish seals the open segment into the spool and begins the next.
 func (c *capture) finish() error {
-	name, object, err := c.seal(c.sealers, c.open, Segment)
+	proof := c.open.proof(c.sealers.ids)
+	name, object, err := c.seal(c.sealers, c.open, Segment, proof)
 	if err != nil {
 		return err
 	}
@@ -210,7 +224,7 @@ func (c *capture) finish() error {
 			p.queue = p.queue[1:]
 		}
 	}
-	c.open = stretch{from: c.open.to(), until: c.open.until, data: make([]byte, 0, len(c.open.data))}
+	c.open = stretch{from: c.open.to(), until: c.open.until, before: proof, data: make([]byte, 0, len(c.open.data))}
 	return nil
 }
 
@@ -245,12 +259,12 @@ func (c *capture) release(s *sealed) error {
 	return nil
 }
 
-func (c *capture) seal(by sealers, s stretch, kind Kind) (Name, []byte, error) {
+func (c *capture) seal(by sealers, s stretch, kind Kind, proof Proof) (Name, []byte, error) {
 	after, err := c.After()
 	if err != nil {
 		return Name{}, nil, err
 	}
-	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until}
+	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until, Proof: proof}
 	return by.seal(h, c.Signer, s.data, s.events)
 }
 
@@ -358,6 +372,13 @@ func (p *pipe) store(ctx context.Context) error {
 				p.tails = append(p.tails, o.Name)
 			}
 		}
+		for _, o := range objects { // an earlier run may have ended before it removed them
+			if o.Kind == Segment {
+				if err := p.drop(ctx, o.Name); err != nil {
+					return err
+				}
+			}
+		}
 		p.known = true
 	}
 	for {
@@ -444,7 +465,7 @@ func (p *pipe) tail(ctx context.Context, open stretch) error {
 	case p.have == open.to(), len(p.tails) < maxTails:
 		part = open.since(p.have.Offset)
 	}
-	name, object, err := p.seal(p.sealers, part, Tail)
+	name, object, err := p.seal(p.sealers, part, Tail, open.proof(p.sealers.ids))
 	if err != nil {
 		return err
 	}

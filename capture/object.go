@@ -39,11 +39,22 @@ type Header struct {
 	System     string    // the cluster, in the engine's words
 	Until      time.Time // by the server's clock: what was committed before it stands before To
 	Newest     time.Time // of the commits in it; zero without any
-	index      int       // how many of the frames are the index
-	indexSum   string    // SHA-256 of them, hex
-	frames     []int     // lengths of all
-	bodySum    string    // SHA-256 of the other frames, hex
+	Proof      Proof
+	index      int    // how many of the frames are the index
+	indexSum   string // SHA-256 of them, hex
+	frames     []int  // lengths of all
+	bodySum    string // SHA-256 of the other frames, hex
 }
+
+// Proof is the last record in a line of log, up to an object's end, that no other history has at this place: of a transaction's end, with its
+// time. Without one all is zero.
+type Proof struct {
+	From, To uint64
+	ID       crypto.ID // of kind log
+}
+
+// maxProof bounds the record of a proof, in bytes.
+const maxProof = 64 << 10
 
 // text is the note's text.
 func (h *Header) text() string {
@@ -52,8 +63,8 @@ func (h *Header) text() string {
 	if !h.Newest.IsZero() {
 		newest = h.Newest.UTC().Format(time.RFC3339Nano)
 	}
-	fmt.Fprintf(&b, "%s\nrepository %s\nafter %d\nsource %s\nsystem %s\nline %016x\nfrom %016x\nto %016x\nkind %s\nuntil %s\nnewest %s\nindex %d %s\nframes",
-		objectMagic, h.Repository, h.After, h.Source, h.System, h.From.Line, h.From.Offset, h.To.Offset, h.Kind, h.Until.UTC().Format(time.RFC3339Nano), newest, h.index, h.indexSum)
+	fmt.Fprintf(&b, "%s\nrepository %s\nafter %d\nsource %s\nsystem %s\nline %016x\nfrom %016x\nto %016x\nkind %s\nuntil %s\nnewest %s\nproof %016x %016x %s\nindex %d %s\nframes",
+		objectMagic, h.Repository, h.After, h.Source, h.System, h.From.Line, h.From.Offset, h.To.Offset, h.Kind, h.Until.UTC().Format(time.RFC3339Nano), newest, h.Proof.From, h.Proof.To, h.Proof.ID, h.index, h.indexSum)
 	for _, n := range h.frames {
 		fmt.Fprintf(&b, " %d", n)
 	}
@@ -87,6 +98,10 @@ func parseHeader(text string) (h *Header, err error) {
 	h.From = snapshot.Pos{Line: number(value["line"], 16), Offset: number(value["from"], 16)}
 	h.To = snapshot.Pos{Line: h.From.Line, Offset: number(value["to"], 16)}
 	h.Until = moment(value["until"])
+	if f := strings.Fields(value["proof"]); len(f) == 3 {
+		h.Proof.From, h.Proof.To = number(f[0], 16), number(f[1], 16)
+		err = errors.Join(err, h.Proof.ID.UnmarshalText([]byte(f[2])))
+	}
 	if value["newest"] != "-" {
 		h.Newest = moment(value["newest"])
 	}
@@ -107,9 +122,11 @@ func parseHeader(text string) (h *Header, err error) {
 // sealers make the frames of one writer.
 type sealers struct {
 	host, content *crypto.Sealer
+	ids           *crypto.Hasher
 }
 
 func newSealers(keys *crypto.HostKeys) (s sealers, err error) {
+	s.ids = keys.IDs.NewHasher()
 	if s.host, err = crypto.NewSealer(keys.Host...); err != nil {
 		return s, err
 	}

@@ -49,7 +49,7 @@ func ParseID(s string) (id ID, err error) { return id, id.UnmarshalText([]byte(s
 
 // IDKey is the secret behind all IDs of one repository: a key per kind.
 type IDKey struct {
-	page, pages, stream, tree, source, local [sha256.Size]byte
+	page, pages, stream, tree, source, log, local [sha256.Size]byte
 }
 
 // NewIDKey derives the keys of a repository from its 32-byte secret.
@@ -57,7 +57,7 @@ func NewIDKey(secret []byte, repository ID) (k IDKey, err error) {
 	if len(secret) != 32 {
 		return k, errors.New("the ID key is not 32 bytes long")
 	}
-	for kind, key := range map[string]*[sha256.Size]byte{"page": &k.page, "pages": &k.pages, "stream": &k.stream, "tree": &k.tree, "source": &k.source, "local": &k.local} {
+	for kind, key := range map[string]*[sha256.Size]byte{"page": &k.page, "pages": &k.pages, "stream": &k.stream, "tree": &k.tree, "source": &k.source, "log": &k.log, "local": &k.local} {
 		b, err := hkdf.Key(sha256.New, secret, repository[:], "lifeboat/1 "+kind, len(key))
 		if err != nil {
 			return k, fmt.Errorf("derive the %s key: %w", kind, err)
@@ -69,15 +69,15 @@ func NewIDKey(secret []byte, repository ID) (k IDKey, err error) {
 
 // Hasher computes IDs. It is not safe for concurrent use: each goroutine has its own.
 type Hasher struct {
-	page, pages, stream, tree, source, local hash.Hash
-	hashes                                   []byte
-	sum                                      []byte
+	page, pages, stream, tree, source, log, local hash.Hash
+	hashes                                        []byte
+	sum                                           []byte
 }
 
 // NewHasher makes a Hasher with the keys of k.
 func (k IDKey) NewHasher() *Hasher {
 	mac := func(key [sha256.Size]byte) hash.Hash { return hmac.New(sha256.New, key[:]) }
-	return &Hasher{page: mac(k.page), pages: mac(k.pages), stream: mac(k.stream), tree: mac(k.tree), source: mac(k.source), local: mac(k.local)}
+	return &Hasher{page: mac(k.page), pages: mac(k.pages), stream: mac(k.stream), tree: mac(k.tree), source: mac(k.source), log: mac(k.log), local: mac(k.local)}
 }
 
 func (h *Hasher) one(mac hash.Hash, b []byte) (id ID) {
@@ -96,6 +96,9 @@ func (h *Hasher) Stream(chunk []byte) ID { return h.one(h.stream, chunk) }
 
 // Tree is the ID of a tree node.
 func (h *Hasher) Tree(node []byte) ID { return h.one(h.tree, node) }
+
+// LogRecord is the ID of a record of captured log.
+func (h *Hasher) LogRecord(b []byte) ID { return h.one(h.log, b) }
 
 // Local authenticates what this host keeps for itself; it is not part of the repository format.
 func (h *Hasher) Local(b []byte) ID { return h.one(h.local, b) }

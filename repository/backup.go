@@ -271,15 +271,23 @@ func (h *Host) prior(ctx context.Context, b Backup, newest *journal.SnapshotBody
 	if !b.Full && newest.Amplification <= maxAmplification {
 		p.Files = base.Tree.Files(ctx)
 	}
-	if p.To, err = snapshot.ParsePos(newest.To); err != nil {
+	end, err := snapshot.ParsePos(newest.To)
+	if err != nil {
 		return nil, err
 	}
+	p.Log = snapshot.LogEnd{System: newest.System, Pos: end}
 	if _, ok := b.Source.(snapshot.LogSource); !ok {
 		return p, nil
 	}
-	last, err := h.captured(ctx, h.keys.IDs.NewHasher().Log(b.Name, newest.Log))
-	if last != nil && further(last.Name, capture.Name{To: p.To}) > 0 {
-		p.To = last.To
+	opaque := h.keys.IDs.NewHasher().Log(b.Name, newest.Log)
+	last, err := h.captured(ctx, opaque)
+	if err != nil || last == nil || further(last.Name, capture.Name{To: end}) <= 0 {
+		return p, err
+	}
+	p.Log = h.logEnd(last)
+	leads, err := h.leads(ctx, opaque, end, last.To)
+	if !leads || last.To.Line != end.Line || p.Log.From < end.Offset {
+		p.Log.Same = nil // it does not prove that the log leads here from the snapshot
 	}
 	return p, err
 }

@@ -111,13 +111,14 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest
 	if err != nil {
 		return nil, err
 	}
-	from, system := end, newest.System
+	after := snapshot.LogEnd{System: newest.System, Pos: end}
 	if last != nil {
-		from, system = last.To, last.System
+		after = h.logEnd(last)
 	}
-	log, err := s.Source.OpenLog(ctx, system, from)
+	from := after.Pos
+	log, err := s.Source.OpenLog(ctx, after)
 	if errors.Is(err, snapshot.ErrLogGone) {
-		if log, err = s.Source.OpenLog(ctx, system, snapshot.Pos{}); err != nil {
+		if log, err = s.Source.OpenLog(ctx, snapshot.LogEnd{System: after.System}); err != nil {
 			return nil, err
 		}
 		r := journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}}
@@ -139,6 +140,16 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest
 		s.Opened(from)
 	}
 	return log, err
+}
+
+// logEnd is where the log ends of which last is the object that reaches furthest.
+func (h *Host) logEnd(last *capture.Header) snapshot.LogEnd {
+	p := last.Proof
+	end := snapshot.LogEnd{System: last.System, Pos: last.To, From: p.From, To: p.To}
+	if !p.ID.IsZero() {
+		end.Same = func(b []byte) bool { return h.keys.IDs.NewHasher().LogRecord(b) == p.ID }
+	}
+	return end
 }
 
 // leads reports whether log leads from where the newest snapshot ends to how far it was captured. Across lines it is not looked at: what

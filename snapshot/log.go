@@ -11,10 +11,20 @@ import (
 // LogSource is a Source whose engine keeps a log that can be captured between snapshots.
 type LogSource interface {
 	Source
-	// OpenLog opens the log at from, or as little before it as the engine can; where from is zero, where the server is now. system
-	// is what System said of the log so far, empty without one. Errors wrap ErrLogGone where the engine no longer has the log: then
-	// only a new snapshot can go on; ErrOther where it is not the one so far.
-	OpenLog(ctx context.Context, system string, from Pos) (Log, error)
+	// OpenLog opens the log where the one so far ended, or as little before it as the engine can; where that is zero, where the server is now.
+	// Errors wrap ErrLogGone where the engine no longer has the log: then only a new snapshot can go on; ErrOther where it is not the one so
+	// far.
+	OpenLog(ctx context.Context, end LogEnd) (Log, error)
+}
+
+// LogEnd is where captured log ends.
+type LogEnd struct {
+	System string // as Log.System says; empty where nothing was captured and no snapshot taken
+	Pos
+	// Same reports whether b is what was captured from From to To, of the same line, which no other history has there; nil where nobody
+	// knows.
+	From, To uint64
+	Same     func(b []byte) bool
 }
 
 // ErrLogGone is wrapped where an engine no longer has the log that was asked for.

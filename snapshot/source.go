@@ -21,7 +21,7 @@ var ErrOther = errors.New("another database answers here, or an older state of i
 
 // Prior is the newest committed snapshot of a source.
 type Prior struct {
-	To       Pos // how far the log behind it was captured; at least where it ends itself
+	Log      LogEnd // of what was captured behind it without a gap; or where it ends itself
 	Manifest []byte
 	// Files lists what it holds; nil where the next view must leave nothing out.
 	Files iter.Seq2[File, error]

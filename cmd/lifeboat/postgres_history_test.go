@@ -45,9 +45,13 @@ func TestSetBack(t *testing.T) {
 	x.must(os.RemoveAll(pg.Dir))
 	x.must(os.Rename(older, pg.Dir))
 	pg.Start()
-	add(1) // a history of its own, on the same timeline
+	add(1) // a history of its own, on the same timeline, which goes further
+	for range 8 {
+		pg.Query("postgres", "CREATE TABLE IF NOT EXISTS ballast AS SELECT 1; SELECT pg_switch_wal()")
+		pg.Query("postgres", "UPDATE pgbench_accounts SET abalance = 1 WHERE aid = 1")
+	}
 	for _, command := range []string{"backup", "stream"} {
-		if s := x.want(4, command, "crm"); !strings.Contains(s.err, "older state") || !strings.Contains(s.err, "--full") {
+		if s := x.want(4, command, "crm"); !strings.Contains(s.err, "set back and went on") || !strings.Contains(s.err, "--full") {
 			t.Errorf("%s of a cluster that was set back: %s", command, s)
 		}
 	}

@@ -84,12 +84,12 @@ func TestPostgresReplaced(t *testing.T) {
 	pg.Put("postgresql.conf", string(conf))
 	pg.Start()
 	pg.Query("postgres", "CREATE ROLE backup REPLICATION LOGIN")
-	x.says("another cluster answers at this address")
-	x.says("give it another name in the configuration")
+	x.says("another database answers here")
+	x.says("begins a new history")
 	end(syscall.SIGTERM)
 	objects := len(x.objects("disk"))
 	pg.Query("postgres", strings.Repeat(noise+";", 4)) // it is further now than the first one was
-	if s := x.streamUntil("trying again"); !strings.Contains(s.err, "this is another cluster") {
+	if s := x.want(4, "stream", "crm"); !strings.Contains(s.err, "another database") {
 		t.Errorf("a stream of another cluster: %s", s)
 	}
 	if n := len(x.objects("disk")); n != objects {

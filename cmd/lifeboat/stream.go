@@ -29,14 +29,15 @@ func (a *app) stream() *cobra.Command {
 		Long:  "Captures the log of a source as it comes, so that it can be restored to any second. It runs until it is interrupted, takes up again what breaks off, and takes a new full snapshot where the server has dropped log that was not captured. Backups go on beside it.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			pause := shortPause
+			pause, opened := shortPause, false
 			for {
 				begin := a.now()
-				err := a.capture(c.Context(), args[0])
+				err := a.capture(c.Context(), args[0], &opened)
 				if c.Context().Err() != nil {
 					return nil // an end that was asked for
 				}
-				if err == nil || exitCode(err) != exitFailed {
+				// A wrong or lagging server at first is a refusal; later it is a failover on its way.
+				if err == nil || exitCode(err) != exitFailed && !(opened && errors.Is(err, snapshot.ErrOther)) {
 					return err
 				}
 				if a.now().Sub(begin) > longPause {
@@ -54,8 +55,8 @@ func (a *app) stream() *cobra.Command {
 	}
 }
 
-// capture captures the log once, until something breaks.
-func (a *app) capture(ctx context.Context, name string) error {
+// capture captures the log once, until something breaks; opened says that it began.
+func (a *app) capture(ctx context.Context, name string, opened *bool) error {
 	src, cfg, err := a.source(name)
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func (a *app) capture(ctx context.Context, name string) error {
 	err = repository.CaptureLog(ctx, c, repository.Stream{
 		Name: name, Source: logged, Every: streamEvery,
 		Opened: func(at snapshot.Pos) {
+			*opened = true
 			if at.IsZero() {
 				a.note("capturing the log of %s from now on", name)
 			} else {

@@ -30,11 +30,12 @@ func (v *view) follows(ctx context.Context, prior *snapshot.Prior) error {
 		return nil
 	}
 	m, err := ParseManifest(prior.Manifest)
-	if err == nil {
-		err = v.slot.follows(m.System, prior.To)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		v.proven, err = m.proven(ctx, v.cfg)
+	end := prior.Log
+	if v.proven, err = v.slot.follows(ctx, v.cfg, end); err == nil && end.Same == nil {
+		v.proven, err = v.slot.follows(ctx, v.cfg, m.logEnd())
 	}
 	if errors.Is(err, snapshot.ErrOther) && prior.Anew {
 		v.anew, err = true, nil
@@ -42,43 +43,52 @@ func (v *view) follows(ctx context.Context, prior *snapshot.Prior) error {
 	return err
 }
 
-// follows makes sure that the server's log goes on from a position of a cluster, as far as numbers tell.
-func (s *session) follows(system string, at snapshot.Pos) error {
-	if have := strconv.FormatUint(s.system, 10); have != system {
-		return fmt.Errorf("%w: cluster %s was backed up so far, and cluster %s answers", snapshot.ErrOther, system, have)
-	}
-	if uint64(s.timeline) < at.Line || uint64(s.timeline) == at.Line && uint64(s.position) < at.Offset {
-		return fmt.Errorf("%w: it was captured up to %s on timeline %d, and is at %s on timeline %d", snapshot.ErrOther, lsn(at.Offset), at.Line, s.position, s.timeline)
-	}
-	return nil
-}
-
-// proven compares the server's log at the end of a snapshot with what it was then: a cluster that was set back and went on has
-// another. It is not proven, without an error, where the server no longer has that log.
-func (m *Manifest) proven(ctx context.Context, cfg *pgconn.Config) (bool, error) {
+// logEnd is where the log of a snapshot ends.
+func (m *Manifest) logEnd() snapshot.LogEnd {
 	end, err := parseLSN(m.End)
 	if err != nil || m.EndDigest == "" {
-		return false, err
+		return snapshot.LogEnd{System: m.System}
 	}
-	s, err := dial(ctx, cfg)
-	if err != nil {
-		return false, err
+	return snapshot.LogEnd{System: m.System, Pos: snapshot.Pos{Line: uint64(m.Timeline), Offset: uint64(end)}, From: uint64(lastPage(end)), To: uint64(end),
+		Same: func(b []byte) bool {
+			sum := sha256.Sum256(b)
+			return hex.EncodeToString(sum[:]) == m.EndDigest
+		}}
+}
+
+// follows makes sure that the server's log goes on from where another ended, as far as numbers tell. It is proven where the server still has
+// that log, and it is the same: a cluster that was set back and went on has another.
+func (s *session) follows(ctx context.Context, cfg *pgconn.Config, end snapshot.LogEnd) (proven bool, err error) {
+	if have := strconv.FormatUint(s.system, 10); end.System != "" && have != end.System {
+		return false, fmt.Errorf("%w: cluster %s was backed up so far, and cluster %s answers", snapshot.ErrOther, end.System, have)
 	}
-	defer s.close()
-	sum := sha256.New()
-	w, err := s.startWAL("", lastPage(end), m.Timeline)
-	if err == nil {
-		_, err = io.CopyN(sum, w, int64(end-lastPage(end)))
+	if uint64(s.timeline) < end.Line || uint64(s.timeline) == end.Line && uint64(s.position) < end.Offset {
+		return false, fmt.Errorf("%w: it was captured up to %s on timeline %d, and is at %s on timeline %d", snapshot.ErrOther, lsn(end.Offset), end.Line, s.position, s.timeline)
 	}
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if end.Same == nil {
 		return false, nil
 	}
+	second, err := dial(ctx, cfg)
 	if err != nil {
-		return false, fmt.Errorf("read the log at the end of the previous snapshot: %w", err)
+		return false, err
 	}
-	if hex.EncodeToString(sum.Sum(nil)) != m.EndDigest {
-		return false, fmt.Errorf("%w: its log at %s on timeline %d is not the one that was backed up: it was set back and went on", snapshot.ErrOther, m.End, m.Timeline)
+	defer second.close()
+	if end.To <= end.From || end.To-end.From > maxMessage {
+		return false, nil
+	}
+	b := make([]byte, end.To-end.From)
+	w, err := second.startWAL("", lsn(end.From), uint32(end.Line))
+	if err == nil {
+		_, err = io.ReadFull(w, b)
+	}
+	if code(err) != "" {
+		return false, nil // it has that log no more
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the log before %s: %w", lsn(end.To), err)
+	}
+	if !end.Same(b) {
+		return false, fmt.Errorf("%w: its log at %s on timeline %d is not the one that was captured: it was set back and went on", snapshot.ErrOther, lsn(end.From), end.Line)
 	}
 	return true, nil
 }

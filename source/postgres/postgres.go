@@ -79,7 +79,7 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *vi
 	}
 	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil {
 		if !v.proven {
-			v.whole("the server no longer has the log at the end of the previous snapshot, which would show that it goes on from it")
+			v.whole("the server no longer has the log at which the previous snapshot, or what was captured since, ends, which would show that it goes on from there: `lifeboat stream`, or a larger wal_keep_size, keeps it")
 			return v, v.begin(ctx, nil)
 		}
 		err := v.begin(ctx, prior)

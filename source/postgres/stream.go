@@ -43,13 +43,13 @@ type stream struct {
 var _ snapshot.LogSource = (*Source)(nil)
 
 // OpenLog implements snapshot.LogSource. The slot is made where it is missing.
-func (s *Source) OpenLog(ctx context.Context, system string, from snapshot.Pos) (snapshot.Log, error) {
+func (s *Source) OpenLog(ctx context.Context, end snapshot.LogEnd) (snapshot.Log, error) {
 	cfg, err := parse(s.dsn, s.password)
 	if err != nil {
 		return nil, &Error{Op: "capture the log of", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
 	}
-	t := &stream{Source: s, at: from}
-	if err = t.open(ctx, cfg, system); err == nil {
+	t := &stream{Source: s, at: end.Pos}
+	if err = t.open(ctx, cfg, end); err == nil {
 		err = t.start()
 	}
 	if errors.Is(err, snapshot.ErrLogGone) {
@@ -61,15 +61,13 @@ func (s *Source) OpenLog(ctx context.Context, system string, from snapshot.Pos) 
 	return t, nil
 }
 
-func (t *stream) open(ctx context.Context, cfg *pgconn.Config, system string) (err error) {
+func (t *stream) open(ctx context.Context, cfg *pgconn.Config, end snapshot.LogEnd) (err error) {
 	if t.session, t.cfg, err = dialAny(ctx, cfg); err != nil {
 		return err
 	}
 	t.stretch = uint64(min(t.session.segmentSize, maxStretch))
-	if system != "" {
-		if err := t.session.follows(system, t.at); err != nil {
-			return err
-		}
+	if _, err := t.session.follows(ctx, t.cfg, end); err != nil {
+		return err
 	}
 	if t.at.IsZero() {
 		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
