@@ -327,6 +327,28 @@ func (h *Host) recording(ctx context.Context, opaque string) (stop func() error)
 	}
 }
 
+// Released records that the server no longer keeps the log of a source: from where it was captured up to there is a gap.
+func Released(ctx context.Context, c Config, source, reason string) error {
+	h := &Host{Config: c}
+	if err := h.load(); err != nil {
+		return err
+	}
+	newest, err := h.latest(ctx, source)
+	if err != nil {
+		return err
+	}
+	opaque := h.keys.IDs.NewHasher().Log(source, newest.Log)
+	last, err := h.captured(ctx, opaque)
+	if err != nil {
+		return err
+	}
+	r := journal.Record{Type: journal.Log, Reason: reason, Log: &journal.LogBody{Source: opaque, From: newest.To, Gap: "its slot was removed from the server"}}
+	if last != nil {
+		r.Log.From = last.To.String()
+	}
+	return recordLogSoon(ctx, c, r)
+}
+
 // recordLogSoon is recordLog as soon as nobody else works with the state directory.
 func recordLogSoon(ctx context.Context, c Config, r journal.Record) error {
 	for {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"lifeboat/repository"
 )
 
 func (a *app) sources() *cobra.Command {
@@ -16,6 +18,7 @@ func (a *app) sources() *cobra.Command {
 
 func (a *app) sourceRemove() *cobra.Command {
 	var yes bool
+	var reason string
 	c := &cobra.Command{
 		Use:   "remove SOURCE",
 		Short: "Drop what was left on the server of a source",
@@ -44,11 +47,27 @@ func (a *app) sourceRemove() *cobra.Command {
 			if len(removed) == 0 {
 				return a.leaves(name, "there is no replication slot on its server: nothing to remove")
 			}
-			return a.leaves(name, "removed its replication slot on "+strings.Join(removed, " and "))
+			if err := a.leaves(name, "removed its replication slot on "+strings.Join(removed, " and ")); err != nil {
+				return err
+			}
+			if err := a.released(c.Context(), name, reason); err != nil {
+				return verdictError{fmt.Errorf("it is done, and the audit log does not say so: %w", err)}
+			}
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return c
+}
+
+// released records the removal in the journal.
+func (a *app) released(ctx context.Context, name, reason string) error {
+	c, err := a.hostConfig(false)
+	if err != nil {
+		return err
+	}
+	return repository.Released(ctx, c, name, reason)
 }
 
 // leaves says what was done to a source's server, and what remains.

@@ -37,7 +37,7 @@ func (a *app) stream() *cobra.Command {
 					return nil // an end that was asked for
 				}
 				// A wrong or lagging server at first is a refusal; later it is a failover on its way.
-				if err == nil || exitCode(err) != exitFailed && !(opened && errors.Is(err, snapshot.ErrOther)) {
+				if err == nil || exitCode(err) != exitFailed && (!opened || !errors.Is(err, snapshot.ErrOther)) {
 					return err
 				}
 				if a.now().Sub(begin) > longPause {
