@@ -25,10 +25,15 @@ type Replay struct {
 	// Stop is the record at whose start, or with Through behind which, the replay ends; nil: with the log.
 	Stop    *uint64
 	Through bool
+
+	stopped spot // of the event at Stop
 	// Last is the last commit that will be there, Left the first that will not; nil where the plan did not come across one.
 	Last, Left *snapshot.LogEvent
 	Until      time.Time // by the server's clock: what was committed before it is there
 }
+
+// spot is an offset in a line of a log.
+type spot struct{ log, line, offset uint64 }
 
 // Branch is a place where the log goes on in another line.
 type Branch struct {
@@ -87,17 +92,31 @@ func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Repl
 	// From the newest back: the nearest snapshot from which the point can be reached.
 	var nearest error
 	w := &way{ctx: ctx, point: p, logs: maps.Clone(logs)}
+	last := w.newestLine(all)
 	for i := len(all) - 1; i >= 0; i-- {
 		r, err := w.leads(all[i])
 		if err != nil {
 			return nil, err
 		}
-		if r != nil {
+		switch {
+		case r != nil && p.Latest && p.Line == 0 && r.End.Line < last:
+			// A way into a line that was left: the server was restored to before this snapshot, or another took over.
+			w.why = fmt.Errorf("timeline %d is the newest, and no snapshot leads into it: back up, or choose another with --timeline %d", last, r.End.Line)
+		case r != nil && w.found != nil && r.stopped != w.found.stopped:
+			return nil, fmt.Errorf("%w: there are two of %s, at lsn:%X/%X of timeline %d and at lsn:%X/%X of timeline %d: choose one with --timeline, or by a time", ErrRefused,
+				w.named(), *w.found.Stop>>32, uint32(*w.found.Stop), w.found.stopped.line, *r.Stop>>32, uint32(*r.Stop), r.stopped.line)
+		case r != nil && w.found != nil: // the same, by another way
+		case r != nil && (p.Transaction != "" || p.Mark != ""): // another line may have one of this name
+			w.found, w.ends = r, map[spot]bool{{w.number, w.end, 0}: true}
+		case r != nil:
 			return r, nil
 		}
 		if nearest == nil {
 			nearest = w.why
 		}
+	}
+	if w.found != nil {
+		return w.found, nil
 	}
 	if nearest == nil {
 		nearest = fmt.Errorf("it is before the first snapshot, %s of %s", FormatID(all[0].Seq), all[0].Taken.UTC().Format(Time))
@@ -115,7 +134,26 @@ type way struct {
 	log      Log
 	branches map[uint64]snapshot.BranchID // by line
 	lines    map[uint64]bool              // those that may be taken; nil: all
+	firsts   map[uint64]time.Time         // of the first commit of each line of branches, where it was looked for
+	later    map[uint64]bool              // lines that had not begun at the point; nil: does not matter
+	end      uint64                       // line in which the way at hand ends
+	found    *Replay                      // by a name that another line may have too
+	ends     map[spot]bool                // of ways that were looked through for it since
 	why      error                        // the snapshot at hand is before the point and does not lead there
+}
+
+// newestLine is the newest line of the newest log.
+func (w *way) newestLine(all []Candidate) (line uint64) {
+	n := all[len(all)-1].Log
+	for _, o := range w.logs[n].Objects {
+		line = max(line, o.From.Line)
+	}
+	for _, c := range all {
+		if c.Log == n {
+			line = max(line, c.To.Line)
+		}
+	}
+	return line
 }
 
 // badObject is an object of the log that cannot be read.
@@ -142,6 +180,13 @@ func (w *way) leads(c Candidate) (*Replay, error) {
 		err := w.enter(c.Log)
 		var r *Replay
 		if err == nil {
+			err = w.lived()
+		}
+		if err == nil {
+			r, err = w.from(c)
+		}
+		if err == nil && r == nil && w.later != nil { // the time is not in the log of a line that was left: it is where that one was left
+			w.later = nil
 			r, err = w.from(c)
 		}
 		var bad *badObject
@@ -153,6 +198,47 @@ func (w *way) leads(c Candidate) (*Replay, error) {
 		l.Objects = slices.DeleteFunc(slices.Clone(l.Objects), func(o capture.Object) bool { return o == bad.Object })
 		w.logs[c.Log], w.branches = l, nil
 	}
+}
+
+// lived finds the lines in which nothing was committed yet at the time of the point: then the database was in the line that they left,
+// even if that one was given up later.
+func (w *way) lived() error {
+	w.later = nil
+	if w.point.Time.IsZero() || w.point.Line != 0 {
+		return nil
+	}
+	later := map[uint64]bool{}
+	for line, b := range w.branches {
+		first, known := w.firsts[line]
+		if !known {
+			var err error
+			if first, err = w.first(snapshot.Pos{Line: line, Offset: b.Parent.Offset}); err != nil {
+				return err
+			}
+			w.firsts[line] = first
+		}
+		if first.IsZero() || first.After(w.point.Time) {
+			later[line] = true
+		}
+	}
+	w.later = later
+	return nil
+}
+
+// first is the time of the first commit from a position on; zero without one.
+func (w *way) first(at snapshot.Pos) (time.Time, error) {
+	for _, o := range capture.Cover(w.log.Objects, at) {
+		events, err := w.log.Reader.Events(w.ctx, o)
+		if err != nil {
+			return time.Time{}, w.read(o, err)
+		}
+		for _, e := range events {
+			if e.Kind == snapshot.Commit && e.Start >= at.Offset {
+				return e.Time, nil
+			}
+		}
+	}
+	return time.Time{}, nil
 }
 
 // enter makes a log the one that is looked at.
@@ -179,7 +265,7 @@ func (w *way) learn() error {
 			first[o.From.Line] = o
 		}
 	}
-	w.branches = map[uint64]snapshot.BranchID{}
+	w.branches, w.firsts = map[uint64]snapshot.BranchID{}, map[uint64]time.Time{}
 	for line, o := range first {
 		events, err := w.log.Reader.Events(w.ctx, o)
 		if err != nil {
@@ -204,7 +290,7 @@ func (w *way) follow(r *Replay) {
 	for {
 		var next uint64
 		for line, b := range w.branches {
-			if (w.lines == nil || w.lines[line]) && b.Parent.Line == r.End.Line && line > next && b.Parent.Offset >= r.start().Offset && b.Parent.Offset <= r.End.Offset {
+			if (w.lines == nil || w.lines[line]) && !w.later[line] && b.Parent.Line == r.End.Line && line > next && b.Parent.Offset >= r.start().Offset && b.Parent.Offset <= r.End.Offset {
 				next = line
 			}
 		}
@@ -244,6 +330,12 @@ func (w *way) from(c Candidate) (*Replay, error) {
 	if w.point.Line != 0 && r.End.Line != w.point.Line {
 		w.why = fmt.Errorf("no captured log leads to timeline %d: the one behind %s ends in timeline %d", w.point.Line, FormatID(c.Seq), r.End.Line)
 		return nil, nil
+	}
+	if w.end = r.End.Line; w.found != nil {
+		if w.ends[spot{w.number, w.end, 0}] {
+			return nil, nil
+		}
+		w.ends[spot{w.number, w.end, 0}] = true
 	}
 	if n := len(r.Log); n > 0 {
 		until, err := w.log.Until(w.ctx, r.Log[n-1])
@@ -387,7 +479,7 @@ func positions(found []snapshot.LogEvent) (s string) {
 
 // stop ends the replay at an event of the i-th object, or with through behind it.
 func (w *way) stop(r *Replay, i int, e snapshot.LogEvent, through bool) *Replay {
-	r.Stop, r.Through, r.Until = &e.Start, through, e.Time
+	r.Stop, r.Through, r.Until, r.stopped = &e.Start, through, e.Time, spot{w.number, r.Log[i].From.Line, e.Start}
 	if through {
 		r.Last = &e
 	} else {

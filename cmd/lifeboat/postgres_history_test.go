@@ -121,3 +121,51 @@ func TestSetBackAndOn(t *testing.T) {
 		t.Errorf("the cluster that was set back has other rows:\n%s, not\n%s", got, want)
 	}
 }
+
+// TestRestoredServes lets a cluster that was restored to an earlier point take the place of the original: capture goes on in its timeline,
+// what was left behind stays a line of its own, and nothing is restored that was not asked for.
+func TestRestoredServes(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	x.streaming(pg)
+	add(pg, 3)
+	point := pg.Query("postgres", "SELECT xmin FROM ledger WHERE id = 3")[0][0]
+	add(pg, 3) // a mistake, to be undone
+	lived := time.Now().UTC()
+	x.caught(pg)
+	x.want(0, "backup", "crm")
+	x.caught(pg)
+	end(syscall.SIGTERM)
+	pg.Run("pg_ctl", "stop", "-D", pg.Dir, "-w", "-s", "-m", "fast")
+
+	dir, query := x.boot(pg, "--at", "xid:"+point)
+	port := query("SHOW port")[0][0]
+	x.connects(fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres", dir, port))
+	end = x.stream()
+	x.says("capturing the log of crm")
+	for range 2 {
+		query(fmt.Sprintf(ledger, "'again'"))
+	}
+	at := query("SELECT pg_switch_wal(), pg_current_wal_flush_lsn()")[0][1]
+	for range 300 {
+		if row := query(fmt.Sprintf("SELECT flush_lsn >= '%s' FROM pg_stat_replication WHERE application_name = 'lifeboat' AND state = 'streaming'", at)); len(row) == 1 && row[0][0] == "t" {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	end(syscall.SIGTERM)
+	testenv.StopPostgres(t, pg.Bin, dir)
+	for _, c := range []struct {
+		want int
+		args []string
+	}{{5, []string{"--at", "latest"}}, {6, []string{"--at", "latest", "--timeline", "1"}}, {6, []string{"--at", lived.Format(time.RFC3339Nano)}}, {3, []string{"--at", "xid:" + point}}} {
+		_, query := x.boot(pg, c.args...)
+		if got := consistent(t, query); got != c.want {
+			t.Errorf("%v: %d transactions came back, not %d", c.args, got, c.want)
+		}
+	}
+	x.want(0, "check", "--identity", x.path("key"))
+}

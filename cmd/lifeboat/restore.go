@@ -153,7 +153,7 @@ func (a *app) way(source string, r *restore.Replay, p restore.Point) {
 		}
 		return
 	}
-	a.note("%s and the log behind it", id)
+	a.note("%s and the log behind it, in timeline %d", id, r.End.Line)
 	tell := func(what string, e *snapshot.LogEvent) {
 		if e != nil {
 			a.note("%s: %s, of %s", what, e.ID, e.Time.UTC().Format(restore.Time))

@@ -36,8 +36,11 @@ func TestSourceRemove(t *testing.T) {
 	if s := x.want(4, "source", "remove", "crm"); !strings.Contains(s.err, "nothing was done: repeat with --yes") || slots("true") != 1 {
 		t.Errorf("without a terminal and --yes: %d slots, %s", slots("true"), s)
 	}
-	if s := x.want(0, "source", "remove", "crm", "--yes"); !strings.Contains(s.out, "crm: removed its replication slot on 127.0.0.1:") || slots("true") != 0 {
+	if s := x.want(0, "source", "remove", "crm", "--yes", "--reason", "the CRM moves"); !strings.Contains(s.out, "crm: removed its replication slot on 127.0.0.1:") || slots("true") != 0 {
 		t.Errorf("%d slots are left: %s", slots("true"), s)
+	}
+	if s := x.want(0, "audit", "log"); !strings.Contains(s.out, "its slot was removed") || !strings.Contains(s.out, "the CRM moves") {
+		t.Errorf("the audit log: %s", s)
 	}
 	if s := x.want(0, "source", "remove", "crm", "--yes"); !strings.Contains(s.out, "nothing to remove") {
 		t.Errorf("the second time: %s", s)

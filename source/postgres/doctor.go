@@ -52,8 +52,28 @@ func (s *Source) Doctor(ctx context.Context) []snapshot.Finding {
 	default:
 		e.add("max_slot_wal_keep_size", snapshot.OK, keep, "")
 	}
+	if ses.version >= 170000 && settings["summarize_wal"] == "off" {
+		e.add("summarize_wal", snapshot.Warn, "off: every backup reads the whole cluster, where the server could tell what changed", "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf();")
+	}
+	e.configuration(ctx)
 	e.slotLag(ses, s.Slot)
 	return e.found
+}
+
+// configuration tells what of the server's configuration a snapshot would not hold.
+func (e *examination) configuration(ctx context.Context) {
+	c, err := readConfiguration(ctx, e.cfg)
+	if err != nil {
+		e.failed("configuration", err)
+		return
+	}
+	if len(c.unread) == 0 {
+		e.add("configuration", snapshot.OK, "can be read", "")
+		return
+	}
+	user := strconv.Quote(e.cfg.User)
+	e.add("configuration", snapshot.Warn, "not all of it can be read, and what cannot will not be in a snapshot: "+c.unread[0],
+		fmt.Sprintf("GRANT pg_read_all_settings, pg_read_server_files TO %s; GRANT EXECUTE ON FUNCTION pg_read_file(text, bigint, bigint) TO %s; -- in the database of the dsn", user, user))
 }
 
 // examination is what was found so far.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,8 +73,58 @@ func (t *stream) open(ctx context.Context, cfg *pgconn.Config, end snapshot.LogE
 	if t.at.IsZero() {
 		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
 	}
+	if err := t.enter(); err != nil {
+		return err
+	}
 	t.at.Offset -= t.at.Offset % t.stretch
 	return t.slotted()
+}
+
+// enter moves to the next timeline where the server left that of the captured log before its end: it was restored to an earlier point, or
+// promoted without the newest log. What was captured behind that place stays a line of its own.
+func (t *stream) enter() error {
+	if t.at.Line >= uint64(t.session.timeline) {
+		return nil
+	}
+	row, err := t.session.row(fmt.Sprintf("TIMELINE_HISTORY %d", t.session.timeline), 2)
+	if err != nil {
+		return err
+	}
+	left, next, ok, err := leaves(row[1], t.at.Line, uint64(t.session.timeline))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("%w: timeline %d, which was captured, is not in the history of its timeline %d", snapshot.ErrOther, t.at.Line, t.session.timeline)
+	}
+	if uint64(left) >= t.at.Offset {
+		return nil
+	}
+	return t.branchOff(next, left)
+}
+
+// leaves reads in a timeline's history where it, or one that it comes from, left another, and which.
+func leaves(history string, line, last uint64) (at lsn, next uint64, ok bool, err error) {
+	for text := range strings.Lines(history) {
+		f := strings.Fields(text)
+		if len(f) < 2 || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		n, err := strconv.ParseUint(f[0], 10, 32)
+		if err != nil {
+			return 0, 0, false, fmt.Errorf("read the history of timeline %d: %w: %w", last, errProtocol, err)
+		}
+		if ok {
+			return at, n, true, nil
+		}
+		if n == line {
+			if at, err = parseLSN(f[1]); err != nil {
+				return 0, 0, false, fmt.Errorf("read the history of timeline %d: %w: %w", last, errProtocol, err)
+			}
+			ok = true
+		}
+	}
+	return at, last, ok, nil
 }
 
 // System implements snapshot.Log.
@@ -285,6 +336,11 @@ func (t *stream) next() error {
 			break
 		}
 	}
+	return t.branchOff(timeline, start)
+}
+
+// branchOff makes a timeline that left the present one at start the present one.
+func (t *stream) branchOff(timeline uint64, start lsn) error {
 	row, err := t.session.row(fmt.Sprintf("TIMELINE_HISTORY %d", timeline), 2)
 	if err != nil {
 		return err
