@@ -54,6 +54,7 @@ func TestChinook(t *testing.T) {
 
 // TestChinookPostgres brings the same business back from PostgreSQL, and starts it without Lifeboat, an identity or a network.
 func TestChinookPostgres(t *testing.T) {
+	t.Parallel()
 	path := chinook(t, "Chinook_PostgreSql.sql")
 	if path == "" {
 		t.Log("no real data on this machine: nothing was tested")

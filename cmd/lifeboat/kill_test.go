@@ -20,7 +20,7 @@ import (
 )
 
 // killBudget is how many kills of one command a usual run makes; with LIFEBOAT_SOAK=1 it is every one.
-const killBudget = 12
+const killBudget = 7
 
 // stage is a command to kill, in a directory that is ready for it.
 type stage struct {

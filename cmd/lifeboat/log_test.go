@@ -22,6 +22,7 @@ func (x *fixture) logged(args ...string) (rows []logRow) {
 // TestLogShow compares what it lists with what a live server says of its own transactions, over captures that end and are taken up
 // again, a promotion, and log that is lost.
 func TestLogShow(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	pg.Query("postgres", "ALTER SYSTEM SET track_commit_timestamp = on")
 	pg.Run("pg_ctl", "restart", "-D", pg.Dir, "-w", "-s", "-m", "fast", "-l", pg.Base+"/log")

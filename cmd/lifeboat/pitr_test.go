@@ -80,6 +80,7 @@ func promote(t *testing.T, pg *testenv.Postgres) {
 // TestPointInTime captures the log of a live cluster while it and the stream are killed and taken up again, and restores to points of
 // every kind: exactly the transactions up to the point are there.
 func TestPointInTime(t *testing.T) {
+	t.Parallel()
 	versions := []string{"15", "17"}
 	if soak() {
 		versions = append(versions, "18")

@@ -11,6 +11,7 @@ import (
 
 // TestPostgresDamagedPage backs up a cluster with a page that its checksum does not fit: the snapshot is taken, and says so.
 func TestPostgresDamagedPage(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.want(0, "backup", "crm")
 	file := pg.Query("postgres", "SELECT pg_relation_filepath('pgbench_accounts')")[0][0]

@@ -14,6 +14,7 @@ import (
 // TestDebianCluster backs up a cluster as Debian's tools make one, with its configuration outside of the data directory, and starts
 // it beside the running original, which does not notice. What is restored can be backed up in turn.
 func TestDebianCluster(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	pg.Run("pg_ctl", "stop", "-D", pg.Dir, "-w", "-s", "-m", "fast")
 	data, etc := debianCluster(t, pg)

@@ -14,6 +14,7 @@ import (
 
 // TestSetBack sets a cluster back to an older state, and puts another in its place: neither mixes with what was captured before.
 func TestSetBack(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	x.real = true
 	add := func(n int) {
@@ -91,6 +92,7 @@ func TestSetBack(t *testing.T) {
 // TestSetBackAndOn sets a cluster back behind its newest snapshot, from where it goes on beyond that snapshot's end: no number tells,
 // and blocks that only the lost history changed would be missing from an increment.
 func TestSetBackAndOn(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresVersion(t, "17"))
 	pg.Query("postgres", "ALTER SYSTEM SET summarize_wal = on")
 	pg.Query("postgres", "SELECT pg_reload_conf()")

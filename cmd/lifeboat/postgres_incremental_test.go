@@ -17,6 +17,7 @@ import (
 // TestPostgresIncremental takes one state as what the server says has changed and as everything it has: both are the same, page
 // by page.
 func TestPostgresIncremental(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"17", "18"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 
 // TestSourceRemove drops the slot of a source, but not under a stream; what was backed up stays.
 func TestSourceRemove(t *testing.T) {
+	t.Parallel()
 	x, pg := newCluster(t, testenv.PostgresBin)
 	slots := func(where string) int {
 		t.Helper()
