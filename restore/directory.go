@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,9 +49,13 @@ type Owner struct {
 
 type openFile struct {
 	*os.File
-	used int // tick
-	busy int
+	used  int // tick
+	busy  int
+	dirty atomic.Int64 // bytes since the system was last asked to write them
 }
+
+// writeBehind is how many bytes of a file are written before the disk is to begin: else it has nothing to do until the end, and then all.
+const writeBehind = 8 << 20
 
 // NewDirectory prepares dir, which must be absent or empty, for size bytes. Errors wrap ErrRefused where nothing was
 // touched. What an earlier restore left half done is removed.
@@ -140,6 +145,10 @@ func (d *Directory) WriteAt(n int, b []byte, off int64) error {
 	defer d.release(f)
 	if _, err := f.WriteAt(b, off); err != nil {
 		return fmt.Errorf("write %s: %w", d.files[n].Name, err)
+	}
+	if f.dirty.Add(int64(len(b))) >= writeBehind {
+		f.dirty.Store(0)
+		beginWriting(f.File)
 	}
 	return nil
 }

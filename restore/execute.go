@@ -150,6 +150,7 @@ func (w *worker) frame(ctx context.Context, steps []step) error {
 	}
 	w.raw = raw
 	var last snapshot.Extent
+	var run stretch
 	for _, s := range steps {
 		f, e := w.files[s.file], s.extent
 		if e.Chunk.Off+e.Chunk.Len > len(raw) {
@@ -162,13 +163,43 @@ func (w *worker) frame(ctx context.Context, steps []step) error {
 			}
 			last = e
 		}
-		if err := w.job.Sink.WriteAt(int(s.file), chunk[e.Skip:e.Skip+int(e.Bytes)], s.at); err != nil {
-			return err
+		from := e.Chunk.Off + e.Skip
+		if next := (stretch{int(s.file), s.at, from, from + int(e.Bytes)}); !run.extend(next) {
+			if err := w.write(raw, run); err != nil {
+				return err
+			}
+			run = next
 		}
-		w.written += e.Bytes
-		if w.job.Progress != nil {
-			w.job.Progress(e.Bytes)
-		}
+	}
+	return w.write(raw, run)
+}
+
+// stretch is a part of a frame that goes to one place.
+type stretch struct {
+	file     int
+	at       int64
+	from, to int // in the frame
+}
+
+// extend makes next a part of r, if it follows in the frame and in the file.
+func (r *stretch) extend(next stretch) bool {
+	if r.file != next.file || r.to != next.from || r.at+int64(r.to-r.from) != next.at {
+		return false
+	}
+	r.to = next.to
+	return true
+}
+
+func (w *worker) write(raw []byte, r stretch) error {
+	if r.from == r.to {
+		return nil
+	}
+	if err := w.job.Sink.WriteAt(r.file, raw[r.from:r.to], r.at); err != nil {
+		return err
+	}
+	w.written += int64(r.to - r.from)
+	if w.job.Progress != nil {
+		w.job.Progress(int64(r.to - r.from))
 	}
 	return nil
 }

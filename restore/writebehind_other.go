@@ -1,0 +1,7 @@
+//go:build !linux
+
+package restore
+
+import "os"
+
+func beginWriting(*os.File) {}
