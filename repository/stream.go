@@ -31,6 +31,8 @@ type Stream struct {
 	Opened func(at snapshot.Pos)
 	Failed func(target string, err error)
 	Gap    func(behind snapshot.Pos)
+	// Unrecorded is told that the journal could not be told which segments stand: the log itself is not touched by that.
+	Unrecorded func(error)
 }
 
 // recordEvery is how often the journal is told which segments stand.
@@ -88,7 +90,7 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	job.Straddling = func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error) {
 		return h.straddling(ctx, opaque, at)
 	}
-	stop := h.recording(ctx, opaque)
+	stop := h.recording(ctx, opaque, s.Unrecorded)
 	err = capture.Run(ctx, job, log.Pieces(ctx))
 	return errors.Join(err, stop())
 }
@@ -303,7 +305,7 @@ func furthest(ctx context.Context, t target.Target, opaque string) (*capture.Hea
 }
 
 // recording tells the journal now and then which segments stand; stop does so once more.
-func (h *Host) recording(ctx context.Context, opaque string) (stop func() error) {
+func (h *Host) recording(ctx context.Context, opaque string, failed func(error)) (stop func() error) {
 	done := make(chan struct{})
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -312,7 +314,10 @@ func (h *Host) recording(ctx context.Context, opaque string) (stop func() error)
 			case <-done:
 				return
 			case <-time.After(recordEvery):
-				_ = recordLog(ctx, h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque}}) // again next time, and reported at the end
+				err := recordLog(ctx, h.Config, journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque}})
+				if err != nil && ctx.Err() == nil && !errors.Is(err, ErrLocked) { // a backup is running: again next time
+					failed(err)
+				}
 			}
 		}
 	})

@@ -90,6 +90,9 @@ func (a *app) capture(ctx context.Context, name string, opened *bool) error {
 				a.note("target %s goes on", target)
 			}
 		},
+		Unrecorded: func(err error) {
+			a.note("warning: the log is stored, and the journal could not be told so: %s\ntrying again later", message(err))
+		},
 		Gap: func(behind snapshot.Pos) {
 			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", behind)
 			healing.Go(func() { a.heal(heal, name) })
