@@ -35,6 +35,8 @@ type Job struct {
 	// Straddling returns the events that an earlier run saw in records around a position, where there was one: whoever begins to read
 	// there misses them.
 	Straddling func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error)
+	// Genuine verifies an object that a target lists. Nothing is removed on the word of one that was not.
+	Genuine func(ctx context.Context, t target.Target, o Object) error
 	// Durable is told how far the log stands on one target at least. Positions go forward.
 	Durable func(snapshot.Pos)
 	// Failed is told what went wrong with a target, which is tried again, and nil when it goes on.
@@ -373,10 +375,11 @@ func (p *pipe) store(ctx context.Context) error {
 			}
 		}
 		for _, o := range objects { // an earlier run may have ended before it removed them
-			if o.Kind == Segment {
-				if err := p.drop(ctx, o.Name); err != nil {
-					return err
-				}
+			if o.Kind != Segment || !slices.ContainsFunc(p.tails, o.covers) || p.Genuine(ctx, p.Target.Target, o) != nil {
+				continue // a tail that stays takes room, and nothing else
+			}
+			if err := p.drop(ctx, o.Name); err != nil {
+				return err
 			}
 		}
 		p.known = true

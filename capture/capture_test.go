@@ -2,6 +2,7 @@ package capture_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -92,7 +93,13 @@ func pos(at int) snapshot.Pos { return snapshot.Pos{Line: 3, Offset: uint64(at)}
 
 func (f *fixture) job(targets ...capture.Target) capture.Job {
 	return capture.Job{Source: "0123456789abcdef", System: "7331", Repository: f.repo, After: func() (uint64, error) { return 1, nil }, Keys: f.host, Signer: f.signer,
-		Targets: targets, SpoolDir: f.t.TempDir(), Durable: func(snapshot.Pos) {}, Failed: func(string, error) {}}
+		Targets: targets, SpoolDir: f.t.TempDir(), Durable: func(snapshot.Pos) {}, Failed: func(string, error) {}, Genuine: func(ctx context.Context, t target.Target, o capture.Object) error {
+			r, err := capture.NewReader(t, f)
+			if err == nil {
+				_, _, err = r.Header(ctx, o)
+			}
+			return err
+		}}
 }
 
 func newTarget(t *testing.T) *faulty.Target {
@@ -319,6 +326,21 @@ func TestNames(t *testing.T) {
 		if _, ok := capture.ParseName(s); ok {
 			t.Errorf("%q is taken for a log object", s)
 		}
+	}
+}
+
+// TestBogusSegment puts an object there whose name covers everything, and which nobody signed: no tail goes for it.
+func TestBogusSegment(t *testing.T) {
+	f := newFixture(t, 4, segmentSize+3000)
+	tg := newTarget(t)
+	must(t, capture.Run(t.Context(), f.job(capture.Target{Name: "disk", Target: tg}), f.pieces(1, 0, nil)))
+	bogus := capture.Name{Source: "0123456789abcdef", From: pos(0), To: pos(1 << 40), Kind: capture.Segment, Digest: strings.Repeat("ab", 32)}
+	must(t, target.Store(t.Context(), tg, bogus.String(), []byte("lifeboat log 1 7\n")))
+	nothing := func(func(snapshot.LogPiece, error) bool) {}
+	must(t, capture.Run(t.Context(), f.job(capture.Target{Name: "disk", Target: tg}), nothing))
+	must(t, tg.Delete(t.Context(), bogus.String()))
+	if got, _, _ := f.read(tg, 0); !bytes.Equal(got, f.log) {
+		t.Errorf("%d bytes are left of %d", len(got), len(f.log))
 	}
 }
 

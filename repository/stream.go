@@ -90,6 +90,18 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	job.Straddling = func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error) {
 		return h.straddling(ctx, opaque, at)
 	}
+	job.Genuine = func(ctx context.Context, t target.Target, o capture.Object) error {
+		r, err := Open(ctx, t)
+		if err != nil {
+			return err
+		}
+		reader, err := capture.NewReader(t, r.Chain)
+		if err != nil {
+			return err
+		}
+		_, _, err = reader.Header(ctx, o)
+		return err
+	}
 	stop := h.recording(ctx, opaque, s.Unrecorded)
 	err = capture.Run(ctx, job, log.Pieces(ctx))
 	return errors.Join(err, stop())
