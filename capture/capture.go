@@ -134,6 +134,8 @@ type stretch struct {
 	events []snapshot.LogEvent
 	until  time.Time
 	before Proof // of what came before
+	lead   int   // bytes of the segment before from
+	blocks *blocks
 }
 
 // proof is that of an object that ends where s does.
@@ -153,7 +155,8 @@ func (s stretch) to() snapshot.Pos {
 
 // since is the part of s from an offset on.
 func (s stretch) since(offset uint64) stretch {
-	out := stretch{from: snapshot.Pos{Line: s.from.Line, Offset: offset}, data: s.data[offset-s.from.Offset:], until: s.until}
+	lead := int(offset - s.from.Offset)
+	out := stretch{from: snapshot.Pos{Line: s.from.Line, Offset: offset}, data: s.data[lead:], until: s.until, lead: s.lead + lead, blocks: s.blocks}
 	for i, e := range s.events {
 		if e.End > offset || e.Kind == snapshot.Branch && e.End == offset {
 			out.events = s.events[i:]
@@ -182,7 +185,7 @@ func (c *capture) add(p snapshot.LogPiece) error {
 				return err
 			}
 		}
-		c.open = stretch{from: p.From}
+		c.open = stretch{from: p.From, blocks: &blocks{}}
 	}
 	if at := c.open.to(); p.From != at {
 		return fmt.Errorf("capture the log: a piece from %s where %s was due: a fault of lifeboat", p.From, at)
@@ -226,7 +229,7 @@ func (c *capture) finish() error {
 			p.queue = p.queue[1:]
 		}
 	}
-	c.open = stretch{from: c.open.to(), until: c.open.until, before: proof, data: make([]byte, 0, len(c.open.data))}
+	c.open = stretch{from: c.open.to(), until: c.open.until, before: proof, data: make([]byte, 0, len(c.open.data)), blocks: &blocks{}}
 	return nil
 }
 
@@ -267,7 +270,7 @@ func (c *capture) seal(by sealers, s stretch, kind Kind, proof Proof) (Name, []b
 		return Name{}, nil, err
 	}
 	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until, Proof: proof}
-	return by.seal(h, c.Signer, s.data, s.events)
+	return by.seal(h, c.Signer, s)
 }
 
 // reached notes that the log stands on a target up to at.

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -23,7 +25,7 @@ const (
 	maxHead   = 64 // of the first line
 )
 
-// frameSize is how much log one frame holds.
+// frameSize is how much log one frame holds: a whole block of its segment, but for the ends of what an object holds.
 const frameSize = 1 << 20
 
 const (
@@ -127,58 +129,88 @@ type sealers struct {
 
 func newSealers(keys *crypto.HostKeys) (s sealers, err error) {
 	s.ids = keys.IDs.NewHasher()
-	if s.host, err = crypto.NewSealer(keys.Host...); err != nil {
+	if s.host, err = crypto.NewSealer(crypto.Fast, keys.Host...); err != nil {
 		return s, err
 	}
-	s.content, err = crypto.NewSealer(keys.Sealed...)
+	s.content, err = crypto.NewSealer(crypto.Fast, keys.Sealed...)
 	return s, err
 }
 
-// seal makes the object that holds log, and completes h.
-func (s sealers) seal(h Header, signer note.Signer, log []byte, events []snapshot.LogEvent) (Name, []byte, error) {
-	if h.System == "" || strings.ContainsAny(h.System, " \n") || uint64(len(log)) != h.To.Offset-h.From.Offset {
-		return Name{}, nil, fmt.Errorf("store log: %d bytes for %s, of system %q: a fault of lifeboat", len(log), h.Name, h.System)
+// blocks are the sealed frames of whole blocks of a segment, by number: tails and the segment that replaces them share them, on all targets.
+type blocks struct {
+	mu     sync.Mutex
+	frames map[int][]byte
+}
+
+// frame seals raw, which is block n or a part of it.
+func (b *blocks) frame(n int, by *crypto.Sealer, raw []byte) (sealed []byte, err error) {
+	if len(raw) < frameSize {
+		return by.Seal(nil, raw)
 	}
-	var body []byte
-	add := func(to *crypto.Sealer, raw []byte) error {
-		for len(raw) > 0 {
-			n := min(len(raw), frameSize)
-			before := len(body)
-			var err error
-			if body, err = to.Seal(body, raw[:n]); err != nil {
-				return err
-			}
-			h.frames = append(h.frames, len(body)-before)
-			raw = raw[n:]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if sealed = b.frames[n]; sealed != nil {
+		return sealed, nil
+	}
+	if sealed, err = by.Seal(nil, raw); err != nil {
+		return nil, err
+	}
+	if b.frames == nil {
+		b.frames = map[int][]byte{}
+	}
+	b.frames[n] = sealed
+	return sealed, nil
+}
+
+// seal makes the object that holds a stretch of log, and completes h.
+func (s sealers) seal(h Header, signer note.Signer, log stretch) (Name, []byte, error) {
+	if h.System == "" || strings.ContainsAny(h.System, " \n") || log.to() != h.To {
+		return Name{}, nil, fmt.Errorf("store log: up to %s for %s, of system %q: a fault of lifeboat", log.to(), h.Name, h.System)
+	}
+	var index, body [][]byte
+	for raw := range slices.Chunk(encodeIndex(log.events), frameSize) {
+		sealed, err := s.host.Seal(nil, raw)
+		if err != nil {
+			return Name{}, nil, err
 		}
-		return nil
+		index = append(index, sealed)
 	}
-	if err := add(s.host, encodeIndex(events)); err != nil {
-		return Name{}, nil, err
+	for at := 0; at < len(log.data); {
+		n := (log.lead + at) / frameSize
+		raw := log.data[at:min(len(log.data), (n+1)*frameSize-log.lead)]
+		sealed, err := log.blocks.frame(n, s.content, raw)
+		if err != nil {
+			return Name{}, nil, err
+		}
+		body = append(body, sealed)
+		at += len(raw)
 	}
-	h.index = len(h.frames)
-	sum := sha256.Sum256(body)
-	h.indexSum = hex.EncodeToString(sum[:])
-	index := len(body)
-	if err := add(s.content, log); err != nil {
-		return Name{}, nil, err
+	h.index, h.indexSum, h.bodySum = len(index), sum(index), sum(body)
+	body = slices.Concat(index, body)
+	for _, sealed := range body {
+		h.frames = append(h.frames, len(sealed))
 	}
-	for _, e := range events {
+	for _, e := range log.events {
 		if e.Kind == snapshot.Commit && e.Time.After(h.Newest) {
 			h.Newest = e.Time
 		}
 	}
-	sum = sha256.Sum256(body[index:])
-	h.bodySum = hex.EncodeToString(sum[:])
 	signed, err := note.Sign(&note.Note{Text: h.text()}, signer)
 	if err != nil {
 		return Name{}, nil, fmt.Errorf("sign a log object: %w", err)
 	}
-	object := fmt.Appendf(nil, "%s %d\n", objectMagic, len(signed))
-	object = append(append(object, signed...), body...)
-	sum = sha256.Sum256(object)
-	h.Digest = hex.EncodeToString(sum[:])
+	object := slices.Concat(append([][]byte{fmt.Appendf(nil, "%s %d\n", objectMagic, len(signed)), signed}, body...)...)
+	h.Digest = sum([][]byte{object})
 	return h.Name, object, nil
+}
+
+// sum is the SHA-256 of parts one after another, in hex.
+func sum(parts [][]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Keys says which key signed after a record; journal.Chain does.

@@ -50,7 +50,7 @@ type openFrame struct {
 }
 
 // NewWriter starts a run of writing to t. Every Writer must be ended with Finish or Abort.
-func NewWriter(ctx context.Context, t target.Target, keys *crypto.HostKeys) (*Writer, error) {
+func NewWriter(ctx context.Context, t target.Target, keys *crypto.HostKeys, e crypto.Effort) (*Writer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	w := &Writer{target: t, group: g, ctx: ctx, cancel: cancel, full: make(chan openFrame), sealed: make(chan struct{})}
@@ -59,7 +59,7 @@ func NewWriter(ctx context.Context, t target.Target, keys *crypto.HostKeys) (*Wr
 	w.packer.put = w.putPack
 	var sealing sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		sealers, err := newSealers(keys)
+		sealers, err := newSealers(keys, e)
 		if err != nil {
 			close(w.full)
 			cancel()
@@ -75,11 +75,11 @@ func NewWriter(ctx context.Context, t target.Target, keys *crypto.HostKeys) (*Wr
 	return w, nil
 }
 
-func newSealers(keys *crypto.HostKeys) (s [classes]*crypto.Sealer, err error) {
-	if s[Sealed], err = crypto.NewSealer(keys.Sealed...); err != nil {
+func newSealers(keys *crypto.HostKeys, e crypto.Effort) (s [classes]*crypto.Sealer, err error) {
+	if s[Sealed], err = crypto.NewSealer(e, keys.Sealed...); err != nil {
 		return s, err
 	}
-	s[Host], err = crypto.NewSealer(keys.Host...)
+	s[Host], err = crypto.NewSealer(e, keys.Host...)
 	return s, err
 }
 

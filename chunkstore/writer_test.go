@@ -71,7 +71,7 @@ func newTarget(t testing.TB) (*local.Target, string) {
 
 func newWriter(t testing.TB, ctx context.Context, tg target.Target) *Writer { //nolint:revive // a test's t comes first
 	t.Helper()
-	w, err := NewWriter(ctx, tg, ring(t).host)
+	w, err := NewWriter(ctx, tg, ring(t).host, crypto.Fast)
 	if err != nil {
 		t.Fatal(err)
 	}

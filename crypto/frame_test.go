@@ -35,7 +35,7 @@ func classic(t testing.TB) *age.X25519Identity {
 
 func sealer(t testing.TB, recipients ...age.Recipient) *Sealer {
 	t.Helper()
-	s, err := NewSealer(recipients...)
+	s, err := NewSealer(Fast, recipients...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestSealRefusesToMix(t *testing.T) {
 			t.Errorf("sealed to %T and %T", mix[0], mix[1])
 		}
 	}
-	if _, err := NewSealer(); err == nil {
+	if _, err := NewSealer(Fast); err == nil {
 		t.Error("a sealer without recipients")
 	}
 }

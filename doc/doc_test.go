@@ -359,7 +359,7 @@ func (f forgery) write(t *testing.T, h *hand) {
 		t.Fatal(err)
 	}
 	store("keys/epoch-1.1-pq-", keys[crypto.PQ])
-	sealer, err := crypto.NewSealer(epoch.Recipient())
+	sealer, err := crypto.NewSealer(crypto.Fast, epoch.Recipient())
 	if err != nil {
 		t.Fatal(err)
 	}

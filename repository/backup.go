@@ -139,7 +139,11 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if b.Opened != nil {
 		b.Opened(view.Size())
 	}
-	chunks, err := chunkstore.NewWriter(ctx, first.Target, h.keys)
+	kind, effort := "full", crypto.Fast
+	if base != nil && !b.Full {
+		kind, effort = "incremental", crypto.Thorough
+	}
+	chunks, err := chunkstore.NewWriter(ctx, first.Target, h.keys, effort)
 	if err != nil {
 		return nil, err
 	}
@@ -156,12 +160,9 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if err != nil {
 		return nil, err
 	}
-	r := journal.Record{Type: journal.Snapshot, Reason: b.Reason, Snapshot: &journal.SnapshotBody{Source: h.keys.IDs.NewHasher().Source(b.Name), Kind: "full",
+	r := journal.Record{Type: journal.Snapshot, Reason: b.Reason, Snapshot: &journal.SnapshotBody{Source: h.keys.IDs.NewHasher().Source(b.Name), Kind: kind,
 		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read,
 		Amplification: math.Round(100*t.Amplification) / 100}}
-	if base != nil && !b.Full {
-		r.Snapshot.Kind = "incremental"
-	}
 	r.Snapshot.System = t.System
 	if newest != nil {
 		r.Snapshot.Log = newest.Log

@@ -362,7 +362,7 @@ func (m *model) take(full bool, fail int) (*snapshot.Taken, *chunkstore.Writer, 
 		}
 	}
 	for {
-		w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys))
+		w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys, crypto.Fast))
 		s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: v, Chunks: w, IDs: m.keys.IDs,
 			Polynomial: m.pol, Known: known{m.catalog, holds}, Base: base, Full: full, MapDir: m.maps})
 		if v.prior == nil || m.holdless == 0 || !errors.Is(err, snapshot.ErrPrior) {
