@@ -51,7 +51,12 @@ func (b *bench) baseBackup(context.Context) error {
 	if b.cluster == nil {
 		return nil
 	}
-	b.tools = append(b.tools, &tool{name: "pg_basebackup to nowhere", bin: filepath.Join(b.bin, "pg_basebackup"), note: "the floor",
+	bin := filepath.Join(b.bin, "pg_basebackup")
+	if _, err := os.Stat(bin); err != nil {
+		b.rows = append(b.rows, row{tool: "pg_basebackup to nowhere", what: "is not among the programs of this server"})
+		return nil
+	}
+	b.tools = append(b.tools, &tool{name: "pg_basebackup to nowhere", bin: bin, note: "the floor",
 		fresh: func(context.Context) error { return nil },
 		full:  append([]string{"-D", "-", "-Ft", "-X", "none", "-c", "fast", "--no-manifest"}, b.cluster.reach()...)})
 	return nil

@@ -55,7 +55,11 @@ func (b *bench) postgres(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := c.make(ctx); err != nil {
+	conf := fmt.Sprintf(settings, c.base)
+	if major := regexp.MustCompile(` (\d+)`).FindStringSubmatch(b.db.name); major != nil && major[1] >= "17" {
+		conf += "summarize_wal = on\n"
+	}
+	if err := c.make(ctx, conf); err != nil {
 		return err
 	}
 	if err := self(ctx, "load postgres", c.base, b.megabytes<<20/2, 0); err != nil {
@@ -69,7 +73,7 @@ func (b *bench) postgres(ctx context.Context) error {
 }
 
 // make makes an empty cluster, and starts it.
-func (c *cluster) make(ctx context.Context) error {
+func (c *cluster) make(ctx context.Context, conf string) error {
 	if err := os.MkdirAll(c.base, 0o700); err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (c *cluster) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, settings, c.base)
+	_, err = f.WriteString(conf)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func (c *cluster) reach() []string { return []string{"-h", c.base, "-p", "5432",
 
 // run runs one of the server's programs as the user that the server runs as.
 func (c *cluster) run(ctx context.Context, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
+	cmd := exec.CommandContext(ctx, c.program(program), args...)
 	cmd.Dir = c.base
 	cmd.WaitDelay = 10 * time.Second
 	if uid, gid, ok := serverUser(); ok {
@@ -119,6 +123,15 @@ func (c *cluster) run(ctx context.Context, program string, args ...string) error
 		return fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, out)
 	}
 	return nil
+}
+
+// program is one of the server's programs; what stands not among them is looked for by the shell's rules, as a pgbench of another version.
+func (c *cluster) program(name string) string {
+	path := filepath.Join(c.bin, name)
+	if _, err := os.Stat(path); err != nil {
+		return name
+	}
+	return path
 }
 
 // serverUser is the user that servers run as where this process is root, which they refuse to be run by.

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +18,7 @@ import (
 // patience is how long capture may take to catch up with the server.
 const patience = 10 * time.Minute
 
-// stream compares the rate of transactions with and without capture of the log beside them, in pairs.
+// stream compares the rate of transactions without capture of the log beside them with those with it, each in turn.
 func (b *bench) stream(ctx context.Context) error {
 	if b.cluster == nil || b.seconds == 0 {
 		return nil
@@ -30,44 +29,55 @@ func (b *bench) stream(ctx context.Context) error {
 	if _, err := b.lifeboat.run(ctx, "", b.lifeboat.full...); err != nil {
 		return err
 	}
-	var ratios []float64
+	receiver := &tool{name: "pg_receivewal", bin: b.cluster.program("pg_receivewal"), repo: filepath.Join(b.dir, "wal")}
+	who := []*tool{nil, b.lifeboat, receiver}
+	if _, err := exec.LookPath(receiver.bin); err != nil {
+		who = who[:2]
+	}
+	ratios, rows := map[*tool][]float64{}, map[*tool][]row{}
 	var delays []time.Duration
-	var rows []row
-	for i := range b.runs {
-		var rate [2]float64
-		for _, with := range []bool{i%2 == 0, i%2 != 0} { // each goes first as often
-			p := &phase{bench: b, with: with}
+	for range b.runs {
+		rates := map[*tool]float64{}
+		for _, t := range who {
+			p := &phase{bench: b, with: t}
 			if err := p.run(ctx); err != nil {
 				return err
 			}
-			if !with {
-				rate[0] = p.rate
-				continue
-			}
-			rate[1] = p.rate
+			rates[t] = p.rate
 			delays = append(delays, p.delays...)
-			p.row.ratio = 1 // nothing beside it
-			rows = append(rows, p.row)
+			p.row.ratio = 1 // it is not compared by time
+			rows[t] = append(rows[t], p.row)
 		}
-		ratios = append(ratios, rate[1]/rate[0])
+		for t, rate := range rates {
+			ratios[t] = append(ratios[t], rate/rates[nil])
+		}
+		who = append(who[1:], who[0]) // each goes first as often
 	}
-	slices.Sort(ratios)
 	slices.Sort(delays)
 	at := func(share float64) time.Duration {
 		return delays[int(share*float64(len(delays)-1))].Round(time.Millisecond)
 	}
-	r := median(rows)
-	r.ratio = 0
-	r.note = fmt.Sprintf("%.3f x the rate without (%.3f to %.3f); durable on the target after %s (p50), %s (p99), %s at most",
-		ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], at(0.5), at(0.99), at(1))
-	b.rows = append(b.rows, r)
+	for _, t := range []*tool{b.lifeboat, receiver} {
+		list := ratios[t]
+		if list == nil {
+			continue
+		}
+		slices.Sort(list)
+		r := median(rows[t])
+		r.ratio = 0
+		r.note = fmt.Sprintf("%.3f x the rate without (%.3f to %.3f)", list[len(list)/2], list[0], list[len(list)-1])
+		if t == b.lifeboat {
+			r.note += fmt.Sprintf("; durable on the target after %s (p50), %s (p99), %s at most", at(0.5), at(0.99), at(1))
+		}
+		b.rows = append(b.rows, r)
+	}
 	return nil
 }
 
 // phase is one run of pgbench.
 type phase struct {
 	*bench
-	with   bool
+	with   *tool   // that captures the log beside it; nil: none
 	rate   float64 // transactions per second
 	delays []time.Duration
 	row    row
@@ -97,7 +107,7 @@ func (p *phase) run(ctx context.Context) (err error) {
 	if _, err := p.watch(ctx, begun, true); err != nil {
 		return err
 	}
-	if !p.with {
+	if p.with != p.lifeboat {
 		if err := p.end(); err != nil {
 			return err
 		}
@@ -105,30 +115,51 @@ func (p *phase) run(ctx context.Context) (err error) {
 	if err := p.cluster.exec(ctx, "CHECKPOINT"); err != nil {
 		return err
 	}
-	before, err := size(p.lifeboat.repo)
+	if p.with != nil && p.with != p.lifeboat {
+		if err := p.receive(ctx); err != nil {
+			return err
+		}
+	}
+	if p.with == nil {
+		return p.load(ctx)
+	}
+	before, err := size(p.with.repo)
 	if err != nil {
 		return err
 	}
-	if err := p.load(ctx); err != nil || !p.with {
+	if err := p.load(ctx); err != nil {
 		return err
 	}
 	if err := p.end(); err != nil {
 		return err
 	}
-	after, err := size(p.lifeboat.repo)
+	after, err := size(p.with.repo)
 	p.row.grown = after - before
 	return err
+}
+
+// receive starts the server's own receiver of log, which stores it as it is.
+func (p *phase) receive(ctx context.Context) error {
+	if err := errors.Join(os.RemoveAll(p.with.repo), os.Mkdir(p.with.repo, 0o700)); err != nil {
+		return err
+	}
+	p.cmd = p.with.command(ctx, append([]string{"-D", p.with.repo, "--no-loop"}, p.cluster.reach()...)...)
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	return nil
 }
 
 // end ends capture.
 func (p *phase) end() error {
 	cmd := p.cmd
 	p.cmd = nil
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	if err := <-p.ended; err != nil {
-		return fmt.Errorf("lifeboat stream: %w\n%s", err, cmd.Stderr)
+		return fmt.Errorf("%s: %w\n%s", cmd, err, cmd.Stderr)
 	}
 	p.row.used(cmd.ProcessState)
 	return nil
@@ -138,14 +169,16 @@ var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // load lets pgbench work, and watches meanwhile even where no log is captured: that costs a little too.
 func (p *phase) load(ctx context.Context) (err error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(p.cluster.bin, "pgbench"), append([]string{"-n", "-c", "4", "-T", strconv.Itoa(p.seconds), "postgres"}, p.cluster.reach()...)...)
+	cmd := exec.CommandContext(ctx, p.cluster.program("pgbench"), append([]string{"-n", "-c", "4", "-T", strconv.Itoa(p.seconds), "postgres"}, p.cluster.reach()...)...)
 	done, watched := make(chan struct{}), make(chan error, 1)
 	go func() {
 		var err error
-		p.delays, err = p.watch(ctx, done, p.with)
+		p.delays, err = p.watch(ctx, done, p.with == p.lifeboat)
 		watched <- err
 	}()
-	p.row = row{tool: p.lifeboat.name, what: "stream beside pgbench -c 4"}
+	if p.row = (row{what: "log captured beside pgbench -c 4"}); p.with != nil {
+		p.row.tool = p.with.name
+	}
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
 	p.row.wall = time.Since(begin)

@@ -171,3 +171,44 @@ func TestRestoredServes(t *testing.T) {
 	}
 	x.want(0, "check", "--identity", x.path("key"))
 }
+
+// TestRewound lets a standby take over while the old primary commits a little more, which pg_rewind then undoes so that it follows the new
+// one, under a stream that stays: what both committed comes back, each in its own line.
+func TestRewound(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	pg.Query("postgres", "ALTER SYSTEM SET wal_keep_size = '1GB'") // for pg_rewind
+	pg.Query("postgres", "SELECT pg_reload_conf()")
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	x.streaming(pg)
+	add(pg, 2)
+	next := pg.Standby()
+	next.Query("postgres", "SELECT pg_promote()")
+	add(pg, 4) // only the old primary has these
+	add(next, 1)
+	x.caught(pg)
+	pg.Stop("fast")
+
+	conf, err := os.ReadFile(pg.Dir + "/postgresql.conf")
+	x.must(err)
+	primary := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres", next.Port)
+	pg.Run("pg_rewind", "--target-pgdata="+pg.Dir, "--source-server="+primary)
+	pg.Put("postgresql.conf", string(conf))
+	pg.Put("postgresql.auto.conf", fmt.Sprintf("primary_conninfo = '%s'\n", primary))
+	pg.Put("standby.signal", "")
+	pg.Start()
+	add(next, 2)
+	for n := "2"; n != "5"; n = pg.Query("postgres", "SELECT max(id) FROM ledger")[0][0] {
+		time.Sleep(50 * time.Millisecond)
+	}
+	x.streaming(pg)
+	next.Stop("fast")
+	pg.Query("postgres", "SELECT pg_promote()")
+	x.whole(pg, end)
+	_, query := x.boot(pg, "--timeline", "1")
+	if n := consistent(t, query); n != 6 {
+		t.Errorf("%d transactions came back in the line that was left, not 6", n)
+	}
+}
