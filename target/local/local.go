@@ -41,7 +41,10 @@ type Target struct {
 	durable map[string]bool // directories whose own entry is known to be on disk
 }
 
-var _ target.Target = (*Target)(nil)
+var (
+	_ target.Target   = (*Target)(nil)
+	_ target.Repairer = (*Target)(nil)
+)
 
 // Open opens the directory path as a target. It writes nothing, so a read-only directory can be opened. It does not
 // create the directory, because an absent one is more likely a disk that is not mounted than a new target.
@@ -110,12 +113,21 @@ func (t *Target) Free() (uint64, error) {
 // Put implements target.Target. When it returns, the file, its entry and those of all directories above it are
 // flushed to disk. If only the last flush fails, the object stands although Put returns an error.
 func (t *Target) Put(ctx context.Context, name string, body *io.SectionReader) error {
-	err := t.put(ctx, name, body)
+	return t.store(ctx, "put", name, body, false)
+}
+
+// Replace implements target.Repairer.
+func (t *Target) Replace(ctx context.Context, name string, body *io.SectionReader) error {
+	return t.store(ctx, "replace", name, body, true)
+}
+
+func (t *Target) store(ctx context.Context, verb, name string, body *io.SectionReader, replace bool) error {
+	err := t.put(ctx, name, body, replace)
 	if err == nil && t.gone() {
 		err = errGone
 	}
 	if err != nil {
-		return t.fail("put", name, err)
+		return t.fail(verb, name, err)
 	}
 	return nil
 }

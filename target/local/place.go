@@ -9,8 +9,8 @@ import (
 )
 
 // place gives the file temp in tmp its final name base in d, by a hard link, or by an exclusive rename where the file
-// system has no hard links (FAT, some network mounts). It never replaces: a taken name is fs.ErrExist.
-func place(tmp *os.Root, temp string, d *os.Root, base string) error {
+// system has no hard links (FAT, some network mounts). Unless it is to replace, a taken name is fs.ErrExist.
+func place(tmp *os.Root, temp string, d *os.Root, base string, replace bool) error {
 	from, err := tmp.Open(".")
 	if err != nil {
 		return err
@@ -22,6 +22,12 @@ func place(tmp *os.Root, temp string, d *os.Root, base string) error {
 	}
 	defer release(to)
 
+	if replace {
+		if err := unix.Renameat(int(from.Fd()), temp, int(to.Fd()), base); err != nil {
+			return fmt.Errorf("rename: %w", err)
+		}
+		return nil
+	}
 	for {
 		err = unix.Linkat(int(from.Fd()), temp, int(to.Fd()), base, 0)
 		if err != unix.EINTR {

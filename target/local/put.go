@@ -16,7 +16,7 @@ import (
 // copyUnit bounds what is written between two looks at the context.
 const copyUnit = 256 << 10
 
-func (t *Target) put(ctx context.Context, name string, body *io.SectionReader) error {
+func (t *Target) put(ctx context.Context, name string, body *io.SectionReader, replace bool) error {
 	if err := target.CheckName(name); err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (t *Target) put(ctx context.Context, name string, body *io.SectionReader) e
 		return err
 	}
 	defer release(d)
-	err = t.create(ctx, d, base, body)
+	err = t.create(ctx, d, base, body, replace)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -42,10 +42,10 @@ func (t *Target) put(ctx context.Context, name string, body *io.SectionReader) e
 }
 
 // create makes base in d, whole and flushed, but leaves the flushing of d to its caller.
-func (t *Target) create(ctx context.Context, d *os.Root, base string, body *io.SectionReader) (err error) {
-	if _, err := d.Lstat(base); err == nil {
+func (t *Target) create(ctx context.Context, d *os.Root, base string, body *io.SectionReader, replace bool) (err error) {
+	if _, err := d.Lstat(base); err == nil && !replace {
 		return fs.ErrExist
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	tmp, err := t.makeDir(tempDir)
@@ -73,7 +73,7 @@ func (t *Target) create(ctx context.Context, d *os.Root, base string, body *io.S
 	if err != nil {
 		return err
 	}
-	return place(tmp, temp, d, base)
+	return place(tmp, temp, d, base, replace)
 }
 
 // fill copies the whole of body to f and flushes it. Nothing is written once ctx is done.

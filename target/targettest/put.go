@@ -161,3 +161,27 @@ func testPutAfterDelete(t *testing.T, tg target.Target) {
 		wantNames(t, tg, "")
 	}
 }
+
+// testReplace is for a target that can be repaired.
+func testReplace(t *testing.T, tg target.Target) {
+	r, ok := tg.(target.Repairer)
+	if !ok {
+		return
+	}
+	put(t, tg, "a/b", content(1, 100))
+	for i, size := range []int{1000, 10, 0, 3 << 20} {
+		want := content(uint64(i+2), size)
+		if err := r.Replace(t.Context(), "a/b", section(want)); err != nil {
+			t.Fatalf("Replace: %v", err)
+		}
+		if got, err := get(t.Context(), tg, "a/b", 0, -1); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("after Replace: %d bytes, %v; want %d bytes", len(got), err, size)
+		}
+		wantNames(t, tg, "", "a/b")
+	}
+	if err := r.Replace(t.Context(), "c/d", section(content(9, 10))); err != nil {
+		t.Errorf("Replace of an absent object: %v", err)
+	}
+	wantNames(t, tg, "", "a/b", "c/d")
+	wantError(t, "Put after Replace", tg.Put(t.Context(), "c/d", section(nil)), fs.ErrExist)
+}

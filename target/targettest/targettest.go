@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) target.Target) {
 		{"Put/Atomic", testAtomic},
 		{"Put/BadBody", testBadBody},
 		{"Put/AgainAfterDelete", testPutAfterDelete},
+		{"Put/Replace", testReplace},
 		{"Get/Ranges", testRanges},
 		{"Get/Absent", testGetAbsent},
 		{"Get/ThenDelete", testGetThenDelete},

@@ -1,0 +1,25 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Repairer is a target on which a damaged object can be replaced. Only healing does that, with bytes that it verified.
+type Repairer interface {
+	// Replace stores body under name as Put does, whatever stands there. Who reads meanwhile sees the old object or the new one.
+	Replace(ctx context.Context, name string, body *io.SectionReader) error
+}
+
+// Retainer is a target that can protect objects from being deleted by anybody until a time.
+type Retainer interface {
+	// Retain protects an object at least until a time. It never shortens.
+	Retain(ctx context.Context, name string, until time.Time) error
+	// Retained returns the time until which an object is protected; zero where it is not.
+	Retained(ctx context.Context, name string) (time.Time, error)
+}
+
+// ErrRetained is wrapped by the error of a Delete that such a protection refuses.
+var ErrRetained = errors.New("protected from deletion")
