@@ -143,7 +143,10 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if base != nil && !b.Full {
 		kind, effort = "incremental", crypto.Thorough
 	}
-	chunks, err := chunkstore.NewWriter(ctx, first.Target, h.keys, effort)
+	meanwhile, end := context.WithCancel(ctx)
+	followed, stop := h.follow(meanwhile, first)
+	defer func() { end(); stop() }()
+	chunks, err := chunkstore.NewWriter(ctx, followed, h.keys, effort)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +184,7 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if err != nil {
 		return nil, err
 	}
+	stop()
 	d := &Done{Entry: e, Warnings: append(warnings, t.Warnings...)}
 	for _, f := range t.Findings {
 		if f.Level == snapshot.Fail {

@@ -210,7 +210,7 @@ func TestTargetLies(t *testing.T) {
 func (v *vessel) lied(name, part string, lie faulty.Fault) {
 	v.load()
 	object := ""
-	done, copies, err := v.try(v.t.Context(), v.cargo, on(name, func(in target.Target) target.Target { return liar{in, part, lie, &object} }))
+	done, copies, err := v.try(v.t.Context(), v.cargo, on(name, func(in target.Target) target.Target { return liar{in, part, lie, new(sync.Mutex), &object} }))
 	if done == nil || object == "" {
 		v.t.Fatalf("the lie was not told: %v", err)
 	}
@@ -218,6 +218,12 @@ func (v *vessel) lied(name, part string, lie faulty.Fault) {
 		v.t.Error("damage was copied, or nobody noticed")
 	}
 	report := v.check(name)
+	if name != v.names[0] && strings.HasPrefix(object, "packs/") && len(report.Damage) == 0 {
+		if _, bad := v.holds(name); bad != nil {
+			v.t.Errorf("%s was stored again, and does not restore: %v", object, bad)
+		}
+		return // it was looked at again when the record came
+	}
 	found := fmt.Sprint(report.Damage)
 	if short := report.Records < v.head(); short != (object == journal.Name(done.Seq)) || !short && !strings.Contains(found, object) {
 		v.t.Errorf("%s: the check finds %s", object, found)
@@ -276,7 +282,9 @@ func TestWriteErrors(t *testing.T) {
 			}
 			return f
 		}))
-		if all := errors.Join(err, trouble(copies)); !errors.Is(all, syscall.ENOSPC) && !errors.Is(all, syscall.EIO) {
+		all := errors.Join(err, trouble(copies))
+		again := all == nil && !lasting && name != v.names[0] // a copy that failed once is tried again
+		if !again && !errors.Is(all, syscall.ENOSPC) && !errors.Is(all, syscall.EIO) {
 			t.Errorf("put %d on %s failed, and it says %v", n, name, all)
 		}
 		if (done == nil) != (name == v.names[0]) {

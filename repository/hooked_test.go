@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"lifeboat/target"
@@ -46,7 +47,12 @@ type liar struct {
 	target.Target
 	part string
 	lie  faulty.Fault
+	mu   *sync.Mutex
 	told *string // about which object
+}
+
+func (l liar) Replace(ctx context.Context, name string, body *io.SectionReader) error {
+	return l.Target.(target.Repairer).Replace(ctx, name, body)
 }
 
 func (l liar) Put(ctx context.Context, name string, body *io.SectionReader) error {
@@ -59,10 +65,15 @@ func (l liar) Put(ctx context.Context, name string, body *io.SectionReader) erro
 	case strings.HasPrefix(name, "packs/"):
 		part = "trees"
 	}
-	if part != l.part || *l.told != "" {
+	l.mu.Lock()
+	honest := part != l.part || *l.told != ""
+	if !honest {
+		*l.told = name
+	}
+	l.mu.Unlock()
+	if honest {
 		return l.Target.Put(ctx, name, body)
 	}
-	*l.told = name
 	in := faulty.New(l.Target)
 	in.Queue(faulty.Put, l.lie)
 	return in.Put(ctx, name, body)
