@@ -142,3 +142,23 @@ func (c *Chain) CheckBundles(ctx context.Context, t target.Target, damaged func(
 	}
 	return nil
 }
+
+// ReadBundle reads a bundle from a copy and verifies it against the chain.
+func (c *Chain) ReadBundle(ctx context.Context, t target.Target, name string) ([]byte, error) {
+	raw, err := target.Read(ctx, t, name, maxBundle)
+	if err != nil {
+		return nil, err
+	}
+	var upTo Chain
+	for last := uint64(bundleSize); last < c.Len(); last += bundleSize {
+		if bundleName(last) == name {
+			return raw, upTo.appendBundle(raw)
+		}
+		for _, e := range c.entries[last-bundleSize : last] {
+			if err := upTo.Append(e.Raw); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("%s: no bundle of this journal: %w", name, ErrBroken)
+}

@@ -220,11 +220,11 @@ func (h *Host) prepare(ctx context.Context) error {
 				return err
 			}
 		}
-		b, err := json.Marshal(marker{"repository", 1, h.secrets.Repository})
+		b, err := newMarker(h.secrets.Repository)
 		if err != nil {
 			return err
 		}
-		if err := target.Store(ctx, c.Target, markerName, append(b, '\n')); err != nil {
+		if err := target.Store(ctx, c.Target, markerName, b); err != nil {
 			if errors.Is(err, target.ErrConflict) {
 				err = fmt.Errorf("%w: %s is damaged or something else's: if everything else is in its place, delete it and repeat", ErrNoRepository, markerName)
 			}

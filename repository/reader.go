@@ -35,6 +35,12 @@ type marker struct {
 	Repository crypto.ID `json:"repository"`
 }
 
+// newMarker is what a copy of a repository is known by.
+func newMarker(repository crypto.ID) ([]byte, error) {
+	b, err := json.Marshal(marker{"repository", 1, repository})
+	return append(b, '\n'), err
+}
+
 func readMarker(ctx context.Context, t target.Target) (m marker, err error) {
 	b, err := target.Read(ctx, t, markerName, 4096)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -20,8 +21,9 @@ import (
 const transfers = 4
 
 // Replicate brings every reachable copy up to the journal's head, all at once: for each record that a copy lacks first the objects
-// that the record names, then the record, byte for byte. What went wrong with a copy is noted in its Err; the others go on.
-func (h *Host) Replicate(ctx context.Context) error {
+// that the record names, then the record, byte for byte. What went wrong with a copy is noted in its Err; the others go on. Names restrict it
+// to these copies.
+func (h *Host) Replicate(ctx context.Context, only ...string) error {
 	if _, err := h.primary(); err != nil {
 		return err
 	}
@@ -33,7 +35,7 @@ func (h *Host) Replicate(ctx context.Context) error {
 	}
 	var wait sync.WaitGroup
 	for _, to := range h.Copies {
-		if to.Err == nil && to.Position < h.Chain().Len() {
+		if to.Err == nil && to.Position < h.Chain().Len() && (len(only) == 0 || slices.Contains(only, to.Name)) {
 			wait.Go(func() { to.Err = h.catchUp(ctx, from, to) })
 		}
 	}
@@ -98,7 +100,7 @@ func copyObject(ctx context.Context, dir string, from, to target.Target, o targe
 		return err
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil {
+	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // who locks the directory cleans it
 		return err
 	}
 	if err := fetch(ctx, from, o, f); err != nil {

@@ -75,7 +75,7 @@ func lost(name string) error {
 }
 
 // anew is what to do about a copy on which nothing can be stored.
-const anew = "where another copy is whole, move this one away and run `lifeboat init`; where none is, keep this one for restores and found a new repository with another state_dir and an empty target"
+const anew = "`lifeboat heal` repairs it from a copy that is whole, or move it away and run `lifeboat init`, which makes it anew; where none is whole, keep this one for restores and found a new repository with another state_dir and an empty target"
 
 // ready returns the copy that takes what is new, and reads it.
 func (h *Host) ready(ctx context.Context) (*Copy, *Reader, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
@@ -160,4 +161,27 @@ func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader,
 		err = p.standing(ctx, t)
 	}
 	return p, err
+}
+
+// Needing names the files of a tree that cannot be restored without any of some packs.
+func Needing(ctx context.Context, tree *snapshot.Tree, index *chunkstore.Index, packs map[string]bool) (files []string, err error) {
+	for f, err := range tree.Files(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		needs := false
+		for _, x := range f.Extents {
+			extents, err := tree.Extents(ctx, x)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.Name, err)
+			}
+			for _, e := range extents {
+				needs = needs || !e.IsZero() && !slices.ContainsFunc(index.Lookup(e.Chunk.Frame), func(p chunkstore.Place) bool { return !packs[p.Pack] })
+			}
+		}
+		if needs {
+			files = append(files, f.Name)
+		}
+	}
+	return files, nil
 }

@@ -49,6 +49,7 @@ type Damage struct {
 	What    string   `json:"what"` // object or file
 	Why     string   `json:"why"`
 	Affects []string `json:"affects,omitempty"` // snapshots
+	Files   []string `json:"files,omitempty"`   // of them, that cannot be restored
 }
 
 // Report is what a check found.
@@ -103,7 +104,7 @@ type checker struct {
 func (c *checker) damage(what, why string, affects []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Damage = append(c.report.Damage, Damage{what, why, affects})
+	c.report.Damage = append(c.report.Damage, Damage{What: what, Why: why, Affects: affects})
 }
 
 // objects reads everything that the journal names and that was not deleted on purpose.
@@ -258,6 +259,13 @@ func (c *checker) snapshots(ctx context.Context) error {
 		}
 		if err != nil {
 			c.damage("tree of "+label, err.Error(), []string{label})
+			if tree != nil {
+				files, ferr := restore.Needing(ctx, tree, c.Frames.Index(), c.bad)
+				if ferr != nil && ctx.Err() != nil {
+					return ctx.Err()
+				}
+				c.report.Damage[len(c.report.Damage)-1].Files = files // none where the tree itself is damaged: all are lost
+			}
 			continue
 		}
 		c.report.Snapshots++
@@ -272,7 +280,8 @@ func (c *checker) snapshots(ctx context.Context) error {
 	})
 }
 
-// tree walks a whole tree and makes sure that the index knows every frame of it and that its pack is not damaged.
+// tree walks a whole tree and makes sure that the index knows every frame of it and that its pack is not damaged. With the latter error
+// comes the tree.
 func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, error) {
 	tree, err := snapshot.OpenTree(ctx, c.Frames, c.IDs, e.Snapshot.Root)
 	if err != nil {
@@ -292,7 +301,7 @@ func (c *checker) tree(ctx context.Context, e journal.Entry) (*snapshot.Tree, er
 		}
 	}
 	if len(lost) > 0 {
-		return nil, fmt.Errorf("it needs %s: %w", strings.Join(lost, ", "), crypto.ErrDamaged)
+		return tree, fmt.Errorf("it needs %s: %w", strings.Join(lost, ", "), crypto.ErrDamaged)
 	}
 	return tree, nil
 }

@@ -178,13 +178,16 @@ func (a *app) checked(name string, r *verify.Report) error {
 			if len(d.Affects) > 0 {
 				fmt.Fprintf(a.out, "        affects %s\n", strings.Join(d.Affects, ", "))
 			}
+			if len(d.Files) > 0 {
+				fmt.Fprintf(a.out, "        files %s\n", some(d.Files))
+			}
 		}
 		if len(r.Damage) == 0 {
 			fmt.Fprintln(a.out, "whole")
 		}
 	}
 	if len(r.Damage) > 0 {
-		return verdictError{fmt.Errorf("%s is damaged: where another copy is whole, move this one away and run `lifeboat init`, which makes it anew; otherwise back up now, which stores again what is lost of packs and index; lost key files come back with `lifeboat keys reseal`, lost records do not", name)}
+		return verdictError{fmt.Errorf("%s is damaged: `lifeboat heal` repairs it from a copy that is whole; where there is none, back up now, which stores again what is lost of packs and index; lost key files come back with `lifeboat keys reseal`, lost records do not", name)}
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w: see `%s --help`", err, c.CommandPath())
 	})
-	root.AddCommand(a.keygen(), a.initialise(), a.backup(), a.stream(), a.snapshots(), a.window(), a.log(), a.sources(), a.restore(), a.check(), a.status(),
+	root.AddCommand(a.keygen(), a.initialise(), a.backup(), a.stream(), a.snapshots(), a.window(), a.log(), a.sources(), a.restore(), a.check(), a.healCommand(), a.copyCommand(), a.status(),
 		a.forget(), a.doctor(), a.keys(), a.audit(), a.demo(), a.version())
 	usageArgs(root)
 	return root

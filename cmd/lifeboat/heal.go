@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize/english"
+	"github.com/spf13/cobra"
+
+	"lifeboat/journal"
+	"lifeboat/repository"
+	"lifeboat/restore"
+)
+
+// healReport is what a healing did, in JSON.
+type healReport struct {
+	Copies []repository.Healed `json:"copies"`
+	Lost   []lostSnapshot      `json:"lost"`
+}
+
+// lostSnapshot is a snapshot of which some is lost on every copy.
+type lostSnapshot struct {
+	Snapshot string   `json:"snapshot"`
+	Files    []string `json:"files"` // empty where all of it is lost
+	Why      string   `json:"why"`
+}
+
+func (a *app) healCommand() *cobra.Command {
+	var dry bool
+	var x access
+	c := &cobra.Command{
+		Use:   "heal",
+		Short: "Repair damaged copies from each other",
+		Long:  "Reads every copy, and replaces what is missing, truncated or changed there with what another copy has, verified on the way. It needs no key. What is lost on every copy is named, with the snapshots and, on the backup host or with an identity, the files that need it.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, r, err := a.reader(c.Context(), x)
+			if err != nil {
+				return err
+			}
+			copies, err := a.copies(false)
+			if err != nil {
+				return err
+			}
+			work := a.cfg.StateDir
+			if _, err := os.Stat(work); err != nil {
+				work = os.TempDir()
+			}
+			h := repository.Healing{Chain: r.Chain, Copies: copies, Damaged: map[string]map[string]bool{}, WorkDir: work}
+			for _, copied := range copies {
+				if copied.Err == nil {
+					p := a.progress("check " + copied.Name)
+					copied.Err = h.Examine(c.Context(), copied, p.start, p.add)
+					p.done()
+				}
+				if c.Context().Err() != nil {
+					return c.Context().Err()
+				}
+			}
+			report := healReport{Copies: []repository.Healed{}, Lost: []lostSnapshot{}}
+			lost := map[string]bool{}
+			for _, copied := range copies {
+				if copied.Err != nil {
+					continue
+				}
+				done := repository.Healed{Target: copied.Name, Repaired: slices.Sorted(maps.Keys(h.Damaged[copied.Name])), Lost: []string{}}
+				if !dry {
+					if done, copied.Err = h.Heal(c.Context(), copied); c.Context().Err() != nil {
+						return c.Context().Err()
+					}
+					if err := a.remember(copied.Name, done.Lost); err != nil {
+						return err
+					}
+				}
+				report.Copies = append(report.Copies, done)
+				for _, name := range done.Lost {
+					lost[name] = true
+				}
+			}
+			if len(lost) > 0 {
+				report.Lost = a.lost(c.Context(), x, r, lost)
+			}
+			return errors.Join(a.healed(report, dry), unhealed(copies, lost))
+		},
+	}
+	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE` that opens the repository (default $LIFEBOAT_IDENTITY_FILE), to name lost files")
+	c.Flags().StringVar(&x.trust, "trust", "", "refuse any repository but the one with this `FINGERPRINT`")
+	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be repaired, and do nothing")
+	return a.jsonFlag(c)
+}
+
+// remember keeps what is still damaged for the next backup, where this is the backup host.
+func (a *app) remember(name string, lost []string) error {
+	if _, err := journal.ReadHead(a.cfg.StateDir); absent(err) {
+		return nil
+	}
+	return repository.SetDamaged(a.cfg.StateDir, name, lost)
+}
+
+// lost says which snapshots need objects that are lost on every copy, and which of their files, as far as keys are at hand.
+func (a *app) lost(ctx context.Context, x access, r *repository.Reader, lost map[string]bool) []lostSnapshot {
+	out := []lostSnapshot{}
+	if err := a.unlock(ctx, x, r, false); err != nil {
+		return append(out, lostSnapshot{Snapshot: "unknown", Files: []string{}, Why: "which snapshots need what is lost can be seen on the backup host, or with --identity: " + err.Error()})
+	}
+	for _, e := range r.Chain.Snapshots() {
+		tree, err := r.TreeOf(ctx, e.Snapshot)
+		var files []string
+		if err == nil {
+			files, err = restore.Needing(ctx, tree, r.Frames.Index(), lost)
+		}
+		if err != nil {
+			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: []string{}, Why: err.Error()})
+		} else if len(files) > 0 {
+			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: files, Why: "content is lost"})
+		}
+	}
+	return out
+}
+
+// shown is how many names are shown to people; JSON has all.
+const shown = 10
+
+func (a *app) healed(r healReport, dry bool) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	verb := "repaired"
+	if dry {
+		verb = "to repair"
+	}
+	for _, c := range r.Copies {
+		fmt.Fprintf(a.out, "%s: %s %s\n", c.Target, english.Plural(len(c.Repaired), "object", ""), verb)
+		for _, name := range c.Lost {
+			fmt.Fprintf(a.out, "  LOST %s\n", clean(name))
+		}
+	}
+	for _, l := range r.Lost {
+		fmt.Fprintf(a.out, "LOST of %s: %s %s\n", l.Snapshot, clean(l.Why), some(l.Files))
+	}
+	return nil
+}
+
+// some is the first of many names.
+func some(files []string) string {
+	var names []string
+	for _, f := range files[:min(len(files), shown)] {
+		names = append(names, clean(f))
+	}
+	if more := len(files) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more (--json names all)", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+// unhealed is the verdict where a copy is not whole.
+func unhealed(copies []*repository.Copy, lost map[string]bool) error {
+	var bad []error
+	for _, c := range copies {
+		if c.Err != nil {
+			bad = append(bad, verdictError{fmt.Errorf("target %s is not healed: %w", c.Name, c.Err)})
+		}
+	}
+	if len(lost) > 0 {
+		bad = append(bad, verdictError{errors.New("some is lost on every copy: back up now, which stores again what the database still has; `lifeboat forget` drops snapshots that cannot be restored")})
+	}
+	return errors.Join(bad...)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestHeal spoils each object of a copy in every way: all come back from the other copy, byte for byte.
+func TestHeal(t *testing.T) {
+	foreign := newFixture(t, "disk")
+	foreign.want(0, "backup", "crm")
+	x := newFixture(t, "disk", "usb")
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	for _, name := range x.objects("disk") {
+		whole := x.read("disk", name)
+		for how, body := range replacements(x, foreign, name, whole) {
+			x.put(body, "disk", name)
+			if s := x.run("heal"); s.code != 0 || !strings.Contains(s.out, "disk: 1 object repaired") {
+				t.Errorf("%s %s: %s", how, name, s)
+			}
+			if !bytes.Equal(x.read("disk", name), whole) {
+				t.Errorf("%s %s is not what it was", how, name)
+				x.put(whole, "disk", name)
+			}
+		}
+	}
+	x.want(0, "check", "--identity", x.path("key"))
+	x.want(0, "backup", "crm")
+
+	x.must(os.RemoveAll(x.path("disk")))
+	x.must(copyDir(foreign.path("disk"), x.path("disk")))
+	if s := x.want(3, "heal"); !strings.Contains(s.err, "belongs to repository") {
+		t.Error(s)
+	}
+	for _, name := range foreign.objects("disk") {
+		if !bytes.Equal(x.read("disk", name), foreign.read("disk", name)) {
+			t.Errorf("%s of another repository was changed", name)
+		}
+	}
+}
+
+// TestHealBoth spoils both copies, here and there: what is whole on either comes back on both, and what is lost on both is named.
+func TestHealBoth(t *testing.T) {
+	x := newFixture(t, "disk", "usb")
+	x.want(0, "backup", "crm")
+	first := x.database()
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	rng := rand.New(rand.NewPCG(7, 7))
+	ways := []string{"truncate", "flip", "empty"}
+	for range 5 {
+		for _, name := range x.objects("disk") {
+			where := []string{"disk", "usb"}[rng.IntN(2)]
+			if name != "lifeboat.json" && !strings.HasPrefix(name, "journal/") && rng.IntN(2) == 0 {
+				x.put(spoil(ways[rng.IntN(3)], x.read(where, name)), where, name)
+			}
+		}
+		x.want(3, "check")
+		x.want(0, "heal")
+		x.want(0, "check")
+	}
+	var pack string
+	for _, name := range x.objects("disk") {
+		if strings.HasPrefix(name, "packs/") && (pack == "" || len(x.read("disk", name)) > len(x.read("disk", pack))) {
+			pack = name
+		}
+	}
+	x.put(nil, "disk", pack)
+	x.put(spoil("flip", x.read("usb", pack)), "usb", pack)
+	s := x.want(3, "heal", "--json")
+	var report healReport
+	x.must(json.Unmarshal([]byte(s.out), &report))
+	for _, c := range report.Copies {
+		if !slices.Equal(c.Lost, []string{pack}) {
+			t.Errorf("%s is lost on both: %s", pack, s)
+		}
+	}
+	if len(report.Lost) != 2 || report.Lost[0].Snapshot != "s2" || !slices.Equal(report.Lost[0].Files, []string{"crm.db"}) {
+		t.Errorf("what is lost of which snapshot: %s", s)
+	}
+	x.want(0, "backup", "crm") // stores again what the database still has
+	if got := x.restored(); !bytes.Equal(got, x.database()) || bytes.Equal(got, first) {
+		t.Error("the backup after it does not restore")
+	}
+}
