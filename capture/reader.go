@@ -33,11 +33,15 @@ func List(ctx context.Context, t target.Target, source string) (out []Object, er
 
 // Reader reads objects, and believes nothing that is not signed. It is not safe for concurrent use.
 type Reader struct {
+	// Siblings are other copies: an object that is missing or damaged on the first, or cannot be read there, comes from them.
+	Siblings []target.Target
+
 	target target.Target
 	keys   Keys
 	opener *crypto.Opener // nil without identities
 	sealed []byte
 	raw    []byte
+	whole  bytes.Buffer // of an object's log
 }
 
 // NewReader reads from t with whatever identities open; without one only headers can be read.
@@ -51,10 +55,58 @@ func NewReader(t target.Target, keys Keys, identities ...age.Identity) (*Reader,
 	return r, err
 }
 
+// List returns the objects of the log of a source that stand on any copy, each once. One copy at least must answer.
+func (r *Reader) List(ctx context.Context, source string) (out []Object, err error) {
+	seen := map[Object]bool{}
+	var errs []error
+	for _, t := range r.copies() {
+		objects, err := List(ctx, t, source)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for _, o := range objects {
+			if !seen[o] {
+				seen[o] = true
+				out = append(out, o)
+			}
+		}
+	}
+	if len(errs) <= len(r.Siblings) {
+		return out, ctx.Err()
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (r *Reader) copies() []target.Target { return append([]target.Target{r.target}, r.Siblings...) }
+
+// each does something with each copy until it succeeds. Where it is a wrong key, no other copy helps.
+func (r *Reader) each(ctx context.Context, do func(t target.Target) error) error {
+	var errs []error
+	for _, t := range r.copies() {
+		err := do(t)
+		if err == nil || errors.Is(err, crypto.ErrIdentity) {
+			return err
+		}
+		if errs = append(errs, err); ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Header reads and verifies what an object says of itself, and where its frames begin.
-func (r *Reader) Header(ctx context.Context, o Object) (*Header, int64, error) {
+func (r *Reader) Header(ctx context.Context, o Object) (h *Header, at int64, err error) {
+	err = r.each(ctx, func(t target.Target) (err error) {
+		h, at, err = r.header(ctx, t, o)
+		return err
+	})
+	return h, at, err
+}
+
+func (r *Reader) header(ctx context.Context, t target.Target, o Object) (*Header, int64, error) {
 	first := make([]byte, min(o.Size, 4096))
-	if err := target.ReadRange(ctx, r.target, o.String(), 0, first); err != nil {
+	if err := target.ReadRange(ctx, t, o.String(), 0, first); err != nil {
 		return nil, 0, err
 	}
 	head, n, err := headLine(first)
@@ -67,7 +119,7 @@ func (r *Reader) Header(ctx context.Context, o Object) (*Header, int64, error) {
 	signed := first[head:min(head+n, len(first))]
 	if len(signed) < n {
 		signed = make([]byte, n)
-		if err := target.ReadRange(ctx, r.target, o.String(), int64(head), signed); err != nil {
+		if err := target.ReadRange(ctx, t, o.String(), int64(head), signed); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -76,28 +128,30 @@ func (r *Reader) Header(ctx context.Context, o Object) (*Header, int64, error) {
 }
 
 // Events returns the events of an object, in the order of the log.
-func (r *Reader) Events(ctx context.Context, o Object) ([]snapshot.LogEvent, error) {
-	h, at, err := r.Header(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	var index bytes.Buffer
-	if err := r.frames(ctx, o, at, h.frames[:h.index], h.indexSum, &index); err != nil {
-		return nil, err
-	}
-	events, err := decodeIndex(index.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o, err)
-	}
-	return events, nil
+func (r *Reader) Events(ctx context.Context, o Object) (events []snapshot.LogEvent, err error) {
+	err = r.each(ctx, func(t target.Target) error {
+		h, at, err := r.header(ctx, t, o)
+		if err != nil {
+			return err
+		}
+		var index bytes.Buffer
+		if err := r.frames(ctx, t, o, at, h.frames[:h.index], h.indexSum, &index); err != nil {
+			return err
+		}
+		if events, err = decodeIndex(index.Bytes()); err != nil {
+			return fmt.Errorf("%s: %w", o, err)
+		}
+		return nil
+	})
+	return events, err
 }
 
-// Log writes the log that an object holds to w. Only when it returns nil is what was written what was captured. Where a larger object took
-// its place meanwhile it is read from there.
+// Log writes the log that an object holds to w, once it is known to be what was captured. Where a larger object took its place meanwhile it is
+// read from there.
 func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
-	h, at, err := r.Header(ctx, o)
+	err := r.each(ctx, func(t target.Target) error { return r.log(ctx, t, o) })
 	if errors.Is(err, fs.ErrNotExist) {
-		objects, lerr := List(ctx, r.target, o.Source)
+		objects, lerr := r.List(ctx, o.Source)
 		for _, by := range objects {
 			if by.covers(o.Name) && by != o {
 				return r.Log(ctx, by, &cutter{w, o.From.Offset - by.From.Offset, o.To.Offset - o.From.Offset})
@@ -108,24 +162,34 @@ func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	_, err = w.Write(r.whole.Bytes())
+	return err
+}
+
+// log reads the log that an object holds into whole.
+func (r *Reader) log(ctx context.Context, t target.Target, o Object) error {
+	h, at, err := r.header(ctx, t, o)
+	if err != nil {
+		return err
+	}
 	for _, n := range h.frames[:h.index] {
 		at += int64(n)
 	}
-	count := &counter{w: w}
-	if err := r.frames(ctx, o, at, h.frames[h.index:], h.bodySum, count); err != nil {
+	r.whole.Reset()
+	if err := r.frames(ctx, t, o, at, h.frames[h.index:], h.bodySum, &r.whole); err != nil {
 		return err
 	}
-	if count.n != o.To.Offset-o.From.Offset {
-		return fmt.Errorf("read %s: it holds %d bytes: %w", o, count.n, crypto.ErrDamaged)
+	if uint64(r.whole.Len()) != o.To.Offset-o.From.Offset {
+		return fmt.Errorf("read %s: it holds %d bytes: %w", o, r.whole.Len(), crypto.ErrDamaged)
 	}
 	return nil
 }
 
 // frames opens consecutive frames that begin at byte at of an object, and verifies the sum of all.
-func (r *Reader) frames(ctx context.Context, o Object, at int64, lengths []int, sum string, w io.Writer) error {
+func (r *Reader) frames(ctx context.Context, t target.Target, o Object, at int64, lengths []int, sum string, w io.Writer) error {
 	hash := sha256.New()
 	for _, n := range lengths {
-		if err := r.frame(ctx, o, at, n, hash, w); err != nil {
+		if err := r.frame(ctx, t, o, at, n, hash, w); err != nil {
 			return fmt.Errorf("read %s from byte %d: %w", o, at, err)
 		}
 		at += int64(n)
@@ -136,12 +200,12 @@ func (r *Reader) frames(ctx context.Context, o Object, at int64, lengths []int, 
 	return nil
 }
 
-func (r *Reader) frame(ctx context.Context, o Object, at int64, n int, hash hash.Hash, w io.Writer) (err error) {
+func (r *Reader) frame(ctx context.Context, t target.Target, o Object, at int64, n int, hash hash.Hash, w io.Writer) (err error) {
 	if cap(r.sealed) < n {
 		r.sealed = make([]byte, n)
 	}
 	sealed := r.sealed[:n]
-	if err := target.ReadRange(ctx, r.target, o.String(), at, sealed); err != nil {
+	if err := target.ReadRange(ctx, t, o.String(), at, sealed); err != nil {
 		return err
 	}
 	hash.Write(sealed)
@@ -170,15 +234,4 @@ func (c *cutter) Write(b []byte) (int, error) {
 		return n, err
 	}
 	return len(b), nil
-}
-
-type counter struct {
-	w io.Writer
-	n uint64
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += uint64(n)
-	return n, err
 }

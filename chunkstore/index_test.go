@@ -143,7 +143,7 @@ func TestTwoPlaces(t *testing.T) {
 			t.Helper()
 			r := NewReader(tg, index, ring(t).epoch)
 			for _, s := range []stored{one, two} {
-				if b, err := r.Chunk(t.Context(), s.loc); err != nil || !bytes.Equal(b, s.data) {
+				if b, err := r.Chunk(t.Context(), s.loc, nil); err != nil || !bytes.Equal(b, s.data) {
 					t.Errorf("%s: %d bytes, %v", what, len(b), err)
 				}
 			}
@@ -155,8 +155,8 @@ func TestTwoPlaces(t *testing.T) {
 		intact("the first is gone")
 		damagePack(t, dir, order[1], func(b []byte) []byte { return b[:len(b)/2] })
 		r := NewReader(tg, index, ring(t).epoch)
-		_, err1 := r.Chunk(t.Context(), one.loc)
-		_, err2 := r.Chunk(t.Context(), two.loc)
+		_, err1 := r.Chunk(t.Context(), one.loc, nil)
+		_, err2 := r.Chunk(t.Context(), two.loc, nil)
 		if err1 == nil && err2 == nil || !errors.Is(errors.Join(err1, err2), fs.ErrNotExist) {
 			t.Errorf("nothing whole is left: %v, %v", err1, err2)
 		}
@@ -197,14 +197,14 @@ func TestReaderRefuses(t *testing.T) {
 	packs := finish(t, w)
 	r := NewReader(tg, NewIndex(packs), ring(t).epoch)
 	for _, loc := range []Loc{{s.loc.Frame, 0, 11}, {s.loc.Frame, 11, 0}, {s.loc.Frame, -1, 1}, {s.loc.Frame, 0, -1}, {s.loc.Frame, 1 << 62, 1 << 62}, {s.loc.Frame, 10, 1}} {
-		if b, err := r.Chunk(t.Context(), loc); !errors.Is(err, crypto.ErrDamaged) {
+		if b, err := r.Chunk(t.Context(), loc, nil); !errors.Is(err, crypto.ErrDamaged) {
 			t.Errorf("%+v: %q, %v", loc, b, err)
 		}
 	}
-	if _, err := r.Chunk(t.Context(), Loc{crypto.ID{1}, 0, 1}); !errors.Is(err, ErrUnknownFrame) || !errors.Is(err, crypto.ErrDamaged) {
+	if _, err := r.Chunk(t.Context(), Loc{crypto.ID{1}, 0, 1}, nil); !errors.Is(err, ErrUnknownFrame) || !errors.Is(err, crypto.ErrDamaged) {
 		t.Errorf("an unknown frame: %v", err)
 	}
-	if b, err := r.Frame(t.Context(), s.loc.Frame, []byte("old")); err != nil || string(b) != "0123456789" {
+	if b, err := r.Frame(t.Context(), s.loc.Frame, []byte("old"), nil); err != nil || string(b) != "0123456789" {
 		t.Errorf("%q, %v", b, err)
 	}
 }
@@ -220,7 +220,7 @@ func TestReaderRemembers(t *testing.T) {
 	r := NewReader(tg, NewIndex(finish(t, w)), ring(t).host.Index)
 	for i := range 4 * len(all) {
 		s := all[(i*7+i/3)%len(all)]
-		if b, err := r.Chunk(t.Context(), s.loc); err != nil || !bytes.Equal(b, s.data) {
+		if b, err := r.Chunk(t.Context(), s.loc, nil); err != nil || !bytes.Equal(b, s.data) {
 			t.Fatalf("%d bytes, %v", len(b), err)
 		}
 	}

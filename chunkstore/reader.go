@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"filippo.io/age"
 
@@ -21,8 +23,14 @@ type Reader struct {
 	// Partial is the error of frames that no identity opens, where the identities open a part of the repository only. Without
 	// it such a frame is damaged.
 	Partial error
+	// Siblings are other copies of the same packs: a frame that is missing or damaged on the first, or cannot be read there, comes from them.
+	Siblings []target.Target
+	// Missed is told, once for each, why another copy served in the place of the n-th; 0 is the first copy.
+	Missed func(n int, err error)
 
 	target  target.Target
+	first   atomic.Int32 // of the copies, the one to try first: one that does not answer is not asked for every frame again
+	missed  sync.Map     // copies that Missed was told about
 	index   *Index
 	openers sync.Pool
 	buffers sync.Pool
@@ -53,30 +61,56 @@ func NewReader(t target.Target, index *Index, identities ...age.Identity) *Reade
 	return r
 }
 
+// Copies are all that the Reader reads from.
+func (r *Reader) Copies() []target.Target { return append([]target.Target{r.target}, r.Siblings...) }
+
 // Index is what the Reader looks frames up in.
 func (r *Reader) Index() *Index { return r.index }
 
-// Frame appends the content of a frame to dst[:0]. Where the frame stands in several packs it tries each.
-func (r *Reader) Frame(ctx context.Context, id crypto.ID, dst []byte) ([]byte, error) {
+// Frame appends the content of a frame to dst[:0]. It tries every copy, and there every pack that the frame stands in, until sound, which may
+// be nil, finds no fault with the content.
+func (r *Reader) Frame(ctx context.Context, id crypto.ID, dst []byte, sound func(raw []byte) error) ([]byte, error) {
 	places := r.index.Lookup(id)
 	if len(places) == 0 {
 		return nil, fmt.Errorf("read frame %s: %w: %w", id, ErrUnknownFrame, crypto.ErrDamaged)
 	}
 	var errs []error
-	for _, p := range places {
-		raw, err := r.read(ctx, p, dst)
-		if err == nil {
-			return raw, nil
+	first := r.first.Load()
+	for i := range 1 + len(r.Siblings) {
+		n := (int(first) + i) % (1 + len(r.Siblings))
+		for _, p := range places {
+			raw, err := r.read(ctx, n, p, dst)
+			if err == nil && sound != nil {
+				err = sound(raw)
+			}
+			if err == nil {
+				return raw, nil
+			}
+			err = fmt.Errorf("read frame %s in %s at byte %d: %w", id, p.Pack, p.Off, err)
+			if errs = append(errs, err); ctx.Err() != nil {
+				return nil, errors.Join(errs...)
+			}
 		}
-		errs = append(errs, fmt.Errorf("read frame %s in %s at byte %d: %w", id, p.Pack, p.Off, err))
-		if ctx.Err() != nil {
-			break
-		}
+		r.leave(n, errs[len(errs)-1])
 	}
 	return nil, errors.Join(errs...)
 }
 
-func (r *Reader) read(ctx context.Context, p Place, dst []byte) ([]byte, error) {
+// leave notes that a copy did not yield what it should. One that cannot be read is asked last from now on.
+func (r *Reader) leave(n int, err error) {
+	if len(r.Siblings) == 0 {
+		return
+	}
+	if !Damaged(err) && !errors.Is(err, fs.ErrNotExist) {
+		r.first.CompareAndSwap(int32(n), int32((n+1)%(1+len(r.Siblings))))
+	}
+	if _, said := r.missed.LoadOrStore(n, true); !said && r.Missed != nil {
+		r.Missed(n, err)
+	}
+}
+
+// read reads a frame on the n-th copy.
+func (r *Reader) read(ctx context.Context, n int, p Place, dst []byte) ([]byte, error) {
 	buf, ok := r.buffers.Get().(*[]byte)
 	if !ok || cap(*buf) < p.Len {
 		b := make([]byte, p.Len+p.Len/4)
@@ -84,7 +118,7 @@ func (r *Reader) read(ctx context.Context, p Place, dst []byte) ([]byte, error) 
 	}
 	defer r.buffers.Put(buf)
 	sealed := (*buf)[:p.Len]
-	if err := target.ReadRange(ctx, r.target, p.Pack, p.Off, sealed); err != nil {
+	if err := target.ReadRange(ctx, r.Copies()[n], p.Pack, p.Off, sealed); err != nil {
 		return nil, err
 	}
 	switch o := r.openers.Get().(type) {
@@ -102,32 +136,29 @@ func (r *Reader) read(ctx context.Context, p Place, dst []byte) ([]byte, error) 
 	return nil, errors.New("no opener")
 }
 
-// Chunk returns one chunk, which the caller must verify and not change. It remembers the last frames.
-func (r *Reader) Chunk(ctx context.Context, loc Loc) ([]byte, error) {
-	raw, err := r.remembered(ctx, loc.Frame)
-	if err != nil {
-		return nil, err
+// Chunk returns one chunk with which sound, which may be nil, finds no fault, and which the caller must not change. It remembers the last frames.
+func (r *Reader) Chunk(ctx context.Context, loc Loc, sound func(chunk []byte) error) ([]byte, error) {
+	var chunk []byte
+	cut := func(raw []byte) error {
+		if loc.Off < 0 || loc.Len < 0 || loc.Off > len(raw) || loc.Len > len(raw)-loc.Off {
+			return fmt.Errorf("%d bytes from %d are outside of its %d: %w", loc.Len, loc.Off, len(raw), crypto.ErrDamaged)
+		}
+		if chunk = raw[loc.Off : loc.Off+loc.Len]; sound == nil {
+			return nil
+		}
+		return sound(chunk)
 	}
-	if loc.Off < 0 || loc.Len < 0 || loc.Off > len(raw) || loc.Len > len(raw)-loc.Off {
-		return nil, fmt.Errorf("read frame %s: %d bytes from %d are outside of its %d: %w", loc.Frame, loc.Len, loc.Off, len(raw), crypto.ErrDamaged)
-	}
-	return raw[loc.Off : loc.Off+loc.Len], nil
+	err := r.remembered(ctx, loc.Frame, cut)
+	return chunk, err
 }
 
-func (r *Reader) remembered(ctx context.Context, id crypto.ID) ([]byte, error) {
-	r.mu.Lock()
-	for i, c := range r.recent {
-		if c.id == id {
-			copy(r.recent[1:i+1], r.recent[:i])
-			r.recent[0] = c
-			r.mu.Unlock()
-			return c.raw, nil
-		}
+func (r *Reader) remembered(ctx context.Context, id crypto.ID, sound func([]byte) error) error {
+	if raw := r.recall(id); raw != nil && sound(raw) == nil {
+		return nil // else another copy's may be right
 	}
-	r.mu.Unlock()
-	raw, err := r.Frame(ctx, id, nil)
+	raw, err := r.Frame(ctx, id, nil, sound)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,5 +167,19 @@ func (r *Reader) remembered(ctx context.Context, id crypto.ID) ([]byte, error) {
 	}
 	copy(r.recent[1:], r.recent)
 	r.recent[0] = cached{id, raw}
-	return raw, nil
+	return nil
+}
+
+// recall returns a frame that was read lately, nil where it was not.
+func (r *Reader) recall(id crypto.ID) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, c := range r.recent {
+		if c.id == id {
+			copy(r.recent[1:i+1], r.recent[:i])
+			r.recent[0] = c
+			return c.raw
+		}
+	}
+	return nil
 }

@@ -234,7 +234,7 @@ func readAll(ctx context.Context, r *Reader, all []stored, seed int) error {
 	near := rand.New(rand.NewPCG(uint64(seed), 3)).IntN(len(all))
 	for i := range 60 {
 		s := all[(near+i)%len(all)]
-		b, err := r.Chunk(ctx, s.loc)
+		b, err := r.Chunk(ctx, s.loc, nil)
 		if err != nil || !bytes.Equal(b, s.data) {
 			return fmt.Errorf("chunk at %+v: %d bytes of %d: %w", s.loc, len(b), len(s.data), err)
 		}
@@ -252,7 +252,7 @@ func checkHost(t *testing.T, r *Reader, all []stored) {
 				continue
 			}
 		}
-		b, err := r.Chunk(t.Context(), s.loc)
+		b, err := r.Chunk(t.Context(), s.loc, nil)
 		if s.class == Host && (err != nil || !bytes.Equal(b, s.data)) {
 			t.Fatalf("host frame: %v", err)
 		}
@@ -398,7 +398,7 @@ func TestLyingStore(t *testing.T) {
 	}
 	for seed := range uint64(30) {
 		f.Queue(faulty.Get, faulty.Garble(seed))
-		if b, err := NewReader(f, NewIndex(packs), ring(t).epoch).Chunk(t.Context(), s.loc); !errors.Is(err, crypto.ErrDamaged) && !errors.Is(err, crypto.ErrIdentity) {
+		if b, err := NewReader(f, NewIndex(packs), ring(t).epoch).Chunk(t.Context(), s.loc, nil); !errors.Is(err, crypto.ErrDamaged) && !errors.Is(err, crypto.ErrIdentity) {
 			t.Errorf("%d bytes, %v", len(b), err)
 		}
 	}

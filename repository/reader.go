@@ -73,6 +73,10 @@ type Reader struct {
 	Broken error
 	IDs    crypto.IDKey
 	Frames *chunkstore.Reader // nil without any key
+	// Siblings are other copies of the repository: what is missing or damaged here is read there.
+	Siblings []target.Target
+	// Missed is told, once for each, why another copy served in the place of the n-th; 0 is this copy.
+	Missed func(n int, err error)
 	// IndexLost is set where the index was made anew from the packs, because one of its objects is missing or damaged.
 	IndexLost error
 	hasher    *crypto.Hasher
@@ -113,6 +117,12 @@ func (r *Reader) Fingerprint() (string, error) { return crypto.Fingerprint(r.Cha
 // Unlock opens the epoch with identities, for reading everything. Errors wrap crypto.ErrIdentity where none fits.
 func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 	secrets, err := openKeys(ctx, r.Target, r.Chain, crypto.WhatEpoch, identities)
+	for _, t := range r.Siblings {
+		if err == nil || errors.Is(err, crypto.ErrIdentity) || ctx.Err() != nil {
+			break
+		}
+		secrets, err = openKeys(ctx, t, r.Chain, crypto.WhatEpoch, identities)
+	}
 	if err != nil {
 		return err
 	}
@@ -146,6 +156,9 @@ func (r *Reader) Unlock(ctx context.Context, identities []age.Identity) error {
 // unlock loads the index and reads frames with the given keys: the epochs', or the host's for trees only.
 func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identity) error {
 	index, err := chunkstore.LoadIndex(ctx, r.Target, r.Chain.Indexes())
+	if err != nil && len(r.Siblings) > 0 {
+		index, err = r.gatherIndex(ctx)
+	}
 	if chunkstore.Damaged(err) {
 		r.IndexLost = err
 		index, err = chunkstore.RebuildIndex(ctx, r.Target)
@@ -155,7 +168,27 @@ func (r *Reader) unlock(ctx context.Context, ids crypto.IDKey, id ...age.Identit
 	}
 	r.opens = id
 	r.IDs, r.hasher, r.Frames = ids, ids.NewHasher(), chunkstore.NewReader(r.Target, index, id...)
+	r.Frames.Siblings, r.Frames.Missed = r.Siblings, r.Missed
 	return nil
+}
+
+// gatherIndex takes each object of the index from a copy that has it whole.
+func (r *Reader) gatherIndex(ctx context.Context) (*chunkstore.Index, error) {
+	var all []chunkstore.Pack
+	for _, digest := range r.Chain.Indexes() {
+		packs, err := chunkstore.ReadIndex(ctx, r.Target, digest)
+		for _, t := range r.Siblings {
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			packs, err = chunkstore.ReadIndex(ctx, t, digest)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, packs...)
+	}
+	return chunkstore.NewIndex(all), nil
 }
 
 // openKeys returns the content of all key files of a kind that one of identities opens, the newest first. Whoever has the
@@ -258,16 +291,20 @@ func (r *Reader) Log(ctx context.Context, source string, n uint64) (l restore.Lo
 }
 
 func (r *Reader) log(ctx context.Context, opaque string) (l restore.Log, err error) {
-	if l.Objects, err = capture.List(ctx, r.Target, opaque); err != nil {
+	if l.Reader, err = r.LogReader(); err != nil {
 		return l, err
 	}
-	l.Reader, err = r.LogReader()
+	l.Objects, err = l.Reader.List(ctx, opaque)
 	return l, err
 }
 
 // LogReader reads any captured log on this copy, and what is in it with the identities that Unlock had.
 func (r *Reader) LogReader() (*capture.Reader, error) {
-	return capture.NewReader(r.Target, r.Chain, r.opens...)
+	l, err := capture.NewReader(r.Target, r.Chain, r.opens...)
+	if err == nil {
+		l.Siblings = r.Siblings
+	}
+	return l, err
 }
 
 // Snapshot is one snapshot that this copy holds.

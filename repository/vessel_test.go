@@ -260,7 +260,7 @@ func restored(t *testing.T, r *repository.Reader, root journal.Ref) (cargo, erro
 	if err != nil {
 		return nil, err
 	}
-	_, err = restore.Run(t.Context(), restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs, Sink: sink, SpillDir: sink.Work()})
+	_, err = restore.Run(t.Context(), restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs, Sink: sink, SpillDir: sink.Work()})
 	if cerr := sink.Close(); cerr != nil {
 		t.Fatal(cerr)
 	}

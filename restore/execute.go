@@ -10,7 +10,6 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/snapshot"
-	"lifeboat/target"
 )
 
 // Sink receives a snapshot. Create is called for all files, in order of name, before anything else.
@@ -27,7 +26,6 @@ type Sink interface {
 type Job struct {
 	Tree     *snapshot.Tree
 	Frames   *chunkstore.Reader
-	Target   target.Target
 	IDs      crypto.IDKey
 	Sink     Sink
 	SpillDir string
@@ -60,7 +58,7 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 	if err := p.finish(); err != nil {
 		return p.plan, err
 	}
-	if err := p.plan.standing(ctx, job.Target); err != nil {
+	if err := p.plan.standing(ctx, job.Frames.Copies()); err != nil {
 		return p.plan, err
 	}
 	for _, f := range files {
@@ -143,28 +141,15 @@ type worker struct {
 
 // frame works off steps of one frame, which are sorted by chunk: each chunk is verified once.
 func (w *worker) frame(ctx context.Context, steps []step) error {
-	id := steps[0].extent.Chunk.Frame
-	raw, err := w.job.Frames.Frame(ctx, id, w.raw)
+	raw, err := w.job.Frames.Frame(ctx, steps[0].extent.Chunk.Frame, w.raw, func(raw []byte) error { return w.sound(steps, raw) })
 	if err != nil {
 		return fmt.Errorf("%s from byte %d: %w", w.files[steps[0].file].Name, steps[0].at, err)
 	}
 	w.raw = raw
-	var last snapshot.Extent
 	var run stretch
 	for _, s := range steps {
-		f, e := w.files[s.file], s.extent
-		if e.Chunk.Off+e.Chunk.Len > len(raw) {
-			return fmt.Errorf("%s from byte %d: frame %s is too short: %w", f.Name, s.at, id, crypto.ErrDamaged)
-		}
-		chunk := raw[e.Chunk.Off : e.Chunk.Off+e.Chunk.Len]
-		if last.Chunk != e.Chunk || last.ID != e.ID {
-			if got := f.ChunkID(w.hasher, chunk); got != e.ID {
-				return fmt.Errorf("%s from byte %d: the content has ID %s, not %s: %w", f.Name, s.at, got, e.ID, crypto.ErrDamaged)
-			}
-			last = e
-		}
-		from := e.Chunk.Off + e.Skip
-		if next := (stretch{int(s.file), s.at, from, from + int(e.Bytes)}); !run.extend(next) {
+		from := s.extent.Chunk.Off + s.extent.Skip
+		if next := (stretch{int(s.file), s.at, from, from + int(s.extent.Bytes)}); !run.extend(next) {
 			if err := w.write(raw, run); err != nil {
 				return err
 			}
@@ -172,6 +157,25 @@ func (w *worker) frame(ctx context.Context, steps []step) error {
 		}
 	}
 	return w.write(raw, run)
+}
+
+// sound verifies what steps take from a frame.
+func (w *worker) sound(steps []step, raw []byte) error {
+	var last snapshot.Extent
+	for _, s := range steps {
+		f, e := w.files[s.file], s.extent
+		if last.Chunk == e.Chunk && last.ID == e.ID {
+			continue
+		}
+		last = e
+		if e.Chunk.Off+e.Chunk.Len > len(raw) {
+			return fmt.Errorf("%s from byte %d: it is too short: %w", f.Name, s.at, crypto.ErrDamaged)
+		}
+		if got := f.ChunkID(w.hasher, raw[e.Chunk.Off:e.Chunk.Off+e.Chunk.Len]); got != e.ID {
+			return fmt.Errorf("%s from byte %d: the content has ID %s, not %s: %w", f.Name, s.at, got, e.ID, crypto.ErrDamaged)
+		}
+	}
+	return nil
 }
 
 // stretch is a part of a frame that goes to one place.

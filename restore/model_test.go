@@ -466,7 +466,7 @@ func (m *model) compare(i int) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	plan, err := restore.Run(m.t.Context(), restore.Job{Tree: tree, Frames: r, Target: m.target, IDs: m.keys.IDs, Sink: sink, SpillDir: sink.Work()})
+	plan, err := restore.Run(m.t.Context(), restore.Job{Tree: tree, Frames: r, IDs: m.keys.IDs, Sink: sink, SpillDir: sink.Work()})
 	if err := errors.Join(err, sink.Close()); err != nil {
 		m.t.Fatalf("restore snapshot %d after run %d: %v", i, m.run, err)
 	}

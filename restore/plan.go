@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -123,22 +124,29 @@ func (p *planner) finish() error {
 	return nil
 }
 
-// standing verifies that every pack that the plan reads stands on t with its size.
-func (p Plan) standing(ctx context.Context, t target.Target) error {
-	sizes := map[string]int64{}
-	for info, err := range t.List(ctx, "packs/") {
-		if err != nil {
-			return fmt.Errorf("list the packs: %w", err)
+// standing verifies that every pack that the plan reads stands with its size on one of the copies at least.
+func (p Plan) standing(ctx context.Context, copies []target.Target) error {
+	type found struct {
+		name string
+		size int64
+	}
+	there := map[found]bool{}
+	var errs []error
+	for _, t := range copies {
+		for info, err := range t.List(ctx, "packs/") {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("list the packs: %w", err))
+				break
+			}
+			there[found{info.Name, info.Size}] = true
 		}
-		sizes[info.Name] = info.Size
+	}
+	if len(errs) == len(copies) || ctx.Err() != nil {
+		return errors.Join(errs...)
 	}
 	for _, o := range p.Needs {
-		size, ok := sizes[o.Name]
-		switch {
-		case !ok:
-			return fmt.Errorf("%s is missing on this copy: %w", o.Name, crypto.ErrDamaged)
-		case size != o.Size:
-			return fmt.Errorf("%s has %d bytes on this copy, not %d: %w", o.Name, size, o.Size, crypto.ErrDamaged)
+		if !there[found{o.Name, o.Size}] {
+			return errors.Join(append(errs, fmt.Errorf("%s is missing on this copy, or has not %d bytes: %w", o.Name, o.Size, crypto.ErrDamaged))...)
 		}
 	}
 	return nil
@@ -154,11 +162,11 @@ func Of(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Pl
 	return p.plan, err
 }
 
-// DryRun is Of, and makes sure that every pack that the restore would read stands on t.
-func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader, t target.Target) (Plan, error) {
+// DryRun is Of, and makes sure that every pack that the restore would read stands on a copy.
+func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Plan, error) {
 	p, err := Of(ctx, tree, frames)
 	if err == nil {
-		err = p.standing(ctx, t)
+		err = p.standing(ctx, frames.Copies())
 	}
 	return p, err
 }

@@ -77,7 +77,7 @@ func (v *verifier) step(ctx context.Context, s step) error {
 	if s.extent.Chunk.Frame != v.id {
 		v.report()
 		v.id, v.last = s.extent.Chunk.Frame, snapshot.Extent{}
-		v.raw, v.err = v.frames.Frame(ctx, v.id, v.raw)
+		v.raw, v.err = v.frames.Frame(ctx, v.id, v.raw, nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -186,7 +186,7 @@ func checkName(name string) error {
 
 // Nodes fetches chunks; chunkstore.Reader does.
 type Nodes interface {
-	Chunk(ctx context.Context, loc chunkstore.Loc) ([]byte, error)
+	Chunk(ctx context.Context, loc chunkstore.Loc, sound func(chunk []byte) error) ([]byte, error)
 }
 
 // Tree reads the tree of one snapshot; every node is verified against its ID. It is for one goroutine.
@@ -215,14 +215,12 @@ func OpenTree(ctx context.Context, nodes Nodes, ids crypto.IDKey, ref journal.Re
 }
 
 func (t *Tree) node(ctx context.Context, ref journal.Ref) ([]byte, error) {
-	b, err := t.nodes.Chunk(ctx, chunkstore.Loc{Frame: ref.Frame, Off: ref.Off, Len: ref.Len})
-	if err != nil {
-		return nil, err
-	}
-	if t.hasher.Tree(b) != ref.ID {
-		return nil, fmt.Errorf("node %s: its content has another ID: %w", ref.ID, crypto.ErrDamaged)
-	}
-	return b, nil
+	return t.nodes.Chunk(ctx, chunkstore.Loc{Frame: ref.Frame, Off: ref.Off, Len: ref.Len}, func(b []byte) error {
+		if t.hasher.Tree(b) != ref.ID {
+			return fmt.Errorf("node %s: its content has another ID: %w", ref.ID, crypto.ErrDamaged)
+		}
+		return nil
+	})
 }
 
 // Files yields the files in ascending order of name. The first error ends the sequence.

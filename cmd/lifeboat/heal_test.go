@@ -90,3 +90,50 @@ func TestHealBoth(t *testing.T) {
 		t.Error("the backup after it does not restore")
 	}
 }
+
+// TestRestoreFallsBack spoils three copies so that none is whole, but each object is somewhere: a restore takes each from where it is.
+func TestRestoreFallsBack(t *testing.T) {
+	x := newFixture(t, "disk", "usb", "vault")
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	want := x.database()
+	rng := rand.New(rand.NewPCG(3, 3))
+	ways := []string{"truncate", "flip", "empty", "gone"}
+	names := x.objects("disk")
+	for _, name := range names {
+		if name == "lifeboat.json" || strings.HasPrefix(name, "journal/") {
+			continue
+		}
+		keep := rng.IntN(3) // the copy that keeps it
+		for i, where := range []string{"disk", "usb", "vault"} {
+			if way := ways[rng.IntN(len(ways))]; i != keep && way == "gone" {
+				x.put(nil, where, name)
+			} else if i != keep {
+				x.put(spoil(way, x.read(where, name)), where, name)
+			}
+		}
+	}
+	for _, at := range []string{"latest", "snapshot:s2"} {
+		to := x.path("out-" + at[:2])
+		s := x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", to, "--at", at)
+		if got := x.read("out-"+at[:2], "crm.db"); at == "latest" && !bytes.Equal(got, want) {
+			t.Error("other bytes came back")
+		}
+		if !strings.Contains(s.err, "reading another copy") {
+			t.Errorf("nothing is said of the damage: %s", s)
+		}
+	}
+	s := x.run("restore", "crm", "--identity", x.path("key"), "--to", x.path("forced"), "--from", "disk")
+	if s.code == 0 {
+		t.Errorf("a copy that was named was not the only one read: %s", s)
+	}
+	x.want(0, "heal")
+	x.want(0, "check", "--identity", x.path("key"))
+	for _, where := range []string{"disk", "usb"} {
+		x.must(os.RemoveAll(x.path(where)))
+	}
+	if !bytes.Equal(x.restored("--from", "file://"+x.path("vault")), want) {
+		t.Error("the last copy does not restore")
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -209,6 +210,8 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	}
 	var name string
 	var best *repository.Reader
+	var names []string // of all that were read
+	var all []*repository.Reader
 	var errs []error
 	for _, c := range copies {
 		r, err := repository.Open(ctx, c.Target)
@@ -222,6 +225,7 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 			errs = append(errs, fmt.Errorf("%s: %w", c.Name, err))
 			continue
 		}
+		names, all = append(names, c.Name), append(all, r)
 		if best == nil || r.Chain.Len() > best.Chain.Len() {
 			name, best = c.Name, r
 		}
@@ -232,6 +236,7 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	for _, err := range errs {
 		a.note("lifeboat: warning: %v: reading %s", err, name)
 	}
+	a.siblings(best, name, names, all)
 	if best.Broken != nil {
 		a.note("lifeboat: warning: %s: %v: what stands before the break is used; run `lifeboat check`", name, best.Broken)
 	}
@@ -242,6 +247,20 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 		a.note("lifeboat: warning: %s ends with record %d, and this host knows %d: what is newest is missing", name, best.Chain.Len(), head.Seq)
 	}
 	return name, best, err
+}
+
+// siblings lets a reader fall back on the other copies whose journal is its own, or the beginning of it.
+func (a *app) siblings(best *repository.Reader, name string, names []string, all []*repository.Reader) {
+	called := []string{name}
+	for i, r := range all {
+		n := min(r.Chain.Len(), best.Chain.Len())
+		if r != best && bytes.Equal(r.Chain.Entries()[n-1].Raw, best.Chain.Entries()[n-1].Raw) {
+			called, best.Siblings = append(called, names[i]), append(best.Siblings, r.Target)
+		}
+	}
+	best.Missed = func(n int, err error) {
+		a.note("lifeboat: warning: %s: %v: reading another copy; run `lifeboat heal`", called[n], err)
+	}
 }
 
 // head is the newest record that this host knows.

@@ -75,7 +75,7 @@ func (a *app) restore() *cobra.Command {
 				return err
 			}
 			if dry {
-				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames, r.Target)
+				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames)
 				return errors.Join(err, a.planned(row))
 			}
 			engine, err := a.engine(c.Context(), goal{tree, to, start, replay, o})
@@ -83,7 +83,7 @@ func (a *app) restore() *cobra.Command {
 				return err
 			}
 			begin := a.now()
-			job := restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs}
+			job := restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs}
 			if row.Plan, err = a.bring(c.Context(), job, engine, tree.Root.Size); err != nil {
 				return err
 			}

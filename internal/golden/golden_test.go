@@ -148,7 +148,7 @@ func restored(t *testing.T, r *repository.Reader, s repository.Snapshot) map[str
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = restore.Run(t.Context(), restore.Job{Tree: tree, Frames: r.Frames, Target: r.Target, IDs: r.IDs, Sink: sink, SpillDir: sink.Work()})
+	_, err = restore.Run(t.Context(), restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs, Sink: sink, SpillDir: sink.Work()})
 	if err := errors.Join(err, sink.Close()); err != nil {
 		t.Fatal(err)
 	}
