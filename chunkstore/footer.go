@@ -1,7 +1,6 @@
 package chunkstore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -20,12 +19,11 @@ const (
 
 // footer is what follows the frames of a pack.
 func footer(frames []Frame) []byte {
-	var b bytes.Buffer
+	var b []byte
 	for _, f := range frames {
-		fmt.Fprintf(&b, "%s %d %d\n", f.ID, f.Off, f.Len)
+		b = appendFrame(b, f)
 	}
-	fmt.Fprintf(&b, "%s%010d\n", footerMagic, b.Len())
-	return b.Bytes()
+	return fmt.Appendf(b, "%s%010d\n", footerMagic, len(b))
 }
 
 // readFooter reads the frames of the pack that t holds under name. The footer is not authenticated; what is read through it

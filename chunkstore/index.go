@@ -1,26 +1,13 @@
 package chunkstore
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"lifeboat/crypto"
 	"lifeboat/target"
-)
-
-const (
-	indexMagic    = "lifeboat index 1"
-	maxIndex      = 1 << 30
-	maxIndexBytes = 256 << 20 // as stored
 )
 
 // Pack is one pack and the frames in it.
@@ -39,87 +26,6 @@ type Frame struct {
 
 // Object is the pack as a record names it.
 func (p Pack) Object() target.Object { return target.Object{Name: PackName(p.Digest), Size: p.Size} }
-
-// EncodeIndex makes the index object of packs.
-func EncodeIndex(packs []Pack) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(indexMagic + "\n")
-	for _, p := range packs {
-		fmt.Fprintf(&b, "pack %s %d\n", p.Digest, p.Size)
-		for _, f := range p.Frames {
-			fmt.Fprintf(&b, "%s %d %d\n", f.ID, f.Off, f.Len)
-		}
-	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, fmt.Errorf("encode index: %w", err)
-	}
-	return enc.EncodeAll(b.Bytes(), nil), nil
-}
-
-// DecodeIndex is the inverse of EncodeIndex for bytes from outside.
-func DecodeIndex(stored []byte) ([]Pack, error) {
-	r, err := zstd.NewReader(bytes.NewReader(stored), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxIndex), zstd.WithDecoderMaxWindow(64<<20))
-	if err != nil {
-		return nil, fmt.Errorf("decode index: %w: %w", crypto.ErrDamaged, err)
-	}
-	defer r.Close()
-	var packs []Pack
-	read, first := 0, true
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line := lines.Text()
-		if read += len(line) + 1; read > maxIndex {
-			return nil, fmt.Errorf("decode index: longer than %d bytes: %w", maxIndex, crypto.ErrDamaged)
-		}
-		if first {
-			if first = false; line != indexMagic {
-				return nil, fmt.Errorf("decode index: first line %.40q: %w", line, crypto.ErrDamaged)
-			}
-			continue
-		}
-		if packs, err = appendLine(packs, line); err != nil {
-			return nil, fmt.Errorf("decode index: %w", err)
-		}
-	}
-	if err := lines.Err(); err != nil || first {
-		return nil, fmt.Errorf("decode index: %w: %w", crypto.ErrDamaged, cmp.Or(err, fmt.Errorf("empty")))
-	}
-	return packs, nil
-}
-
-func appendLine(packs []Pack, line string) ([]Pack, error) {
-	bad := fmt.Errorf("line %.100q: %w", line, crypto.ErrDamaged)
-	f := strings.Split(line, " ")
-	if len(f) != 3 {
-		return nil, bad
-	}
-	if f[0] == "pack" {
-		size, err := strconv.ParseInt(f[2], 10, 64)
-		if _, herr := hex.DecodeString(f[1]); err != nil || herr != nil || len(f[1]) != 64 || f[1] != strings.ToLower(f[1]) || size < 0 || size > maxPack {
-			return nil, bad
-		}
-		return append(packs, Pack{Digest: f[1], Size: size}), nil
-	}
-	if len(packs) == 0 {
-		return nil, bad
-	}
-	p := &packs[len(packs)-1]
-	id, err := crypto.ParseID(f[0])
-	if err != nil {
-		return nil, bad
-	}
-	off, err1 := strconv.ParseInt(f[1], 10, 64)
-	n, err2 := strconv.Atoi(f[2])
-	if err1 != nil || err2 != nil || off < 0 || n <= 0 || n > crypto.MaxSealed || off > p.Size-int64(n) {
-		return nil, bad
-	}
-	if k := len(p.Frames); k > 0 && off < p.Frames[k-1].Off+int64(p.Frames[k-1].Len) {
-		return nil, fmt.Errorf("frames overlap, %w", bad)
-	}
-	p.Frames = append(p.Frames, Frame{ID: id, Off: off, Len: n})
-	return packs, nil
-}
 
 // Index answers where frames are. It holds about 32 bytes per frame: 32 MB for a terabyte.
 type Index struct {
@@ -145,38 +51,61 @@ type Place struct {
 func NewIndex(packs []Pack) *Index {
 	x := &Index{}
 	for _, p := range packs {
-		for _, f := range p.Frames {
-			x.frames = append(x.frames, place{f.ID, uint32(len(x.packs)), uint32(f.Off), uint32(f.Len)})
-		}
-		p.Frames = nil
-		x.packs = append(x.packs, p)
+		x.add(p)
 	}
-	slices.SortStableFunc(x.frames, func(a, b place) int { return bytes.Compare(a.id[:], b.id[:]) })
+	x.sort()
 	return x
+}
+
+func (x *Index) add(p Pack) {
+	for _, f := range p.Frames {
+		x.frames = append(x.frames, place{f.ID, uint32(len(x.packs)), uint32(f.Off), uint32(f.Len)})
+	}
+	p.Frames = nil
+	x.packs = append(x.packs, p)
+}
+
+func (x *Index) sort() {
+	slices.SortStableFunc(x.frames, func(a, b place) int { return bytes.Compare(a.id[:], b.id[:]) })
 }
 
 // LoadIndex reads and verifies the index objects with the given digests.
 func LoadIndex(ctx context.Context, t target.Target, digests []string) (*Index, error) {
-	var packs []Pack
+	x := &Index{}
 	for _, d := range digests {
-		more, err := ReadIndex(ctx, t, d)
+		err := EachPack(ctx, t, d, func(p Pack) error {
+			x.add(p)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		packs = append(packs, more...)
 	}
-	return NewIndex(packs), nil
+	x.sort()
+	return x, nil
+}
+
+// EachPack reads and verifies one index object and calls each for one pack after another: what came before an error must not
+// be used. An error of each ends it.
+func EachPack(ctx context.Context, t target.Target, digest string, each func(Pack) error) error {
+	b, err := ReadDigest(ctx, t, IndexName(digest), maxIndexBytes)
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	if err := decodeIndex(b, each); err != nil {
+		return fmt.Errorf("read index %s: %w", digest, err)
+	}
+	return nil
 }
 
 // ReadIndex reads and verifies one index object.
-func ReadIndex(ctx context.Context, t target.Target, digest string) ([]Pack, error) {
-	b, err := ReadDigest(ctx, t, IndexName(digest), maxIndexBytes)
+func ReadIndex(ctx context.Context, t target.Target, digest string) (packs []Pack, err error) {
+	err = EachPack(ctx, t, digest, func(p Pack) error {
+		packs = append(packs, p)
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
-	}
-	packs, err := DecodeIndex(b)
-	if err != nil {
-		return nil, fmt.Errorf("read index %s: %w", digest, err)
+		return nil, err
 	}
 	return packs, nil
 }

@@ -5,11 +5,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"runtime"
 	"sync"
@@ -195,12 +192,6 @@ type packer struct {
 	once   sync.Once
 }
 
-type openPack struct {
-	Pack
-	body []byte
-	sum  hash.Hash
-}
-
 // bodies is how many packs are in memory: one open per class, and one on its way.
 const bodies = int(classes) + 1
 
@@ -223,13 +214,10 @@ func (p *packer) add(class Class, id crypto.ID, sealed []byte) error {
 		if body == nil {
 			body = make([]byte, 0, packTarget+2*frameTarget) // enough for the last frame, so that it never grows
 		}
-		o = &openPack{body: append(body[:0], packMagic...), sum: sha256.New()}
-		o.sum.Write(o.body)
+		o = openIn(body)
 		p.open[class] = o
 	}
-	o.Frames = append(o.Frames, Frame{ID: id, Off: int64(len(o.body)), Len: len(sealed)})
-	o.body = append(o.body, sealed...)
-	o.sum.Write(sealed)
+	o.add(id, sealed)
 	if len(o.body) >= packTarget {
 		p.close(class)
 	}
@@ -239,10 +227,7 @@ func (p *packer) add(class Class, id crypto.ID, sealed []byte) error {
 func (p *packer) close(class Class) {
 	o := p.open[class]
 	p.open[class] = nil
-	end := footer(o.Frames)
-	o.body = append(o.body, end...)
-	o.sum.Write(end)
-	o.Digest, o.Size = hex.EncodeToString(o.sum.Sum(nil)), int64(len(o.body))
+	o.end()
 	p.done = append(p.done, o.Pack)
 	p.puts.Go(func() error {
 		err := p.put(o.Pack, o.body)
