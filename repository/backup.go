@@ -81,7 +81,11 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	}
 	done, err := h.sweep(ctx, first)
 	if done {
-		err = h.cleanAll(ctx, &Collected{})
+		var c Collected
+		err = h.cleanAll(ctx, &c)
+		for _, l := range c.Left {
+			d.Warnings = append(d.Warnings, l.String())
+		}
 	}
 	return d, errors.Join(err, h.cleanMaps())
 }
@@ -314,10 +318,10 @@ func (h *Host) holds(ctx context.Context, first *Copy, index *chunkstore.Index) 
 			stands[info.Name] = true
 		}
 	}
-	condemned := condemned(h.Chain())
+	fates := fatesIn(h.Chain())
 	return func(frame crypto.ID) bool {
 		for _, p := range index.Lookup(frame) {
-			if stands[p.Pack] && !condemned[p.Pack] {
+			if stands[p.Pack] && !fates.unneeded(p.Pack) {
 				return true
 			}
 		}
@@ -411,6 +415,3 @@ func fetch(ctx context.Context, t target.Target, o target.Object, w io.Writer) e
 	}
 	return nil
 }
-
-// grace is how long condemned packs stay for readers that are under way.
-const grace = 7 * 24 * time.Hour

@@ -5,62 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"lifeboat/chunkstore"
-	"lifeboat/crypto"
 	"lifeboat/journal"
+	"lifeboat/snapshot"
 	"lifeboat/target"
 )
 
-// condemned returns the names of packs and index objects that no new snapshot may use.
-func condemned(c *journal.Chain) map[string]bool {
-	out := map[string]bool{}
-	for _, e := range c.Entries() {
-		out = add(out, e.Condemn)
-	}
-	return out
-}
-
-// unneeded returns the names of objects that no snapshot needs any more, whether they were deleted yet or not.
-func unneeded(c *journal.Chain) map[string]bool {
-	out := condemned(c)
-	maps.Copy(out, swept(c))
-	return out
-}
-
-// swept returns the names of objects that were deleted on purpose.
-func swept(c *journal.Chain) map[string]bool {
-	out := map[string]bool{}
-	for _, e := range c.Entries() {
-		out = add(out, e.Sweep)
-	}
-	return out
-}
-
-func add(out map[string]bool, b *journal.PacksBody) map[string]bool {
-	if b == nil {
-		return out
-	}
-	for _, d := range b.Packs {
-		out[chunkstore.PackName(d)] = true
-	}
-	for _, d := range b.Indexes {
-		out[chunkstore.IndexName(d)] = true
-	}
-	return out
-}
+// grace is how long condemned packs stay for readers that are under way.
+const grace = 7 * 24 * time.Hour
 
 // Collected says what a collection did.
 type Collected struct {
-	Condemned int       `json:"condemned"`       // packs that nothing refers to any more
-	Bytes     int64     `json:"condemned_bytes"` // of them
-	Swept     int       `json:"swept"`           // objects deleted now
-	Orphans   int       `json:"orphans"`         // objects of runs that died, deleted now
-	SweepAt   time.Time `json:"sweep_at"`        // when what was condemned is deleted
+	Condemned int       `json:"condemned"`         // packs that nothing needs any more
+	Bytes     int64     `json:"condemned_bytes"`   // of them
+	Compacted int       `json:"compacted"`         // those among them whose live frames were moved into new packs
+	Moved     int64     `json:"compacted_bytes"`   // of the new packs
+	Damaged   []string  `json:"damaged,omitempty"` // packs that were to be compacted and were left as they are
+	Swept     int       `json:"swept"`             // objects deleted now
+	Orphans   int       `json:"orphans"`           // objects of runs that died, deleted now
+	SweepAt   time.Time `json:"sweep_at"`          // when what was condemned is deleted
+	Left      []Left    `json:"left,omitempty"`
 }
 
 // Forget drops one snapshot. Its data stays until Collect finds that nothing else needs it.
@@ -81,15 +48,17 @@ func (h *Host) Forget(ctx context.Context, seq uint64, reason string) error {
 	return fmt.Errorf("snapshot s%d: %w", seq, fs.ErrNotExist)
 }
 
-// Collect finds what no kept snapshot needs. Packs are condemned first, by a record that no later snapshot can contradict,
-// and deleted a grace later, when readers that were under way are done. What dead runs left is deleted at once: nobody
-// else writes, and no record names it.
+// Collect deletes what was condemned a grace ago and what dead runs left, which no record names: nobody else writes. Then it finds
+// what no kept snapshot needs: packs of which nothing is needed, and the half-empty ones, whose frames it moves. Both are
+// condemned by a record that no later snapshot can contradict, and deleted a grace later, when readers that were under way
+// are done.
 func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
 	first, r, err := h.ready(ctx)
 	if err != nil {
 		return c, err
 	}
-	if err := h.condemn(ctx, first, r, &c); err != nil {
+	live, err := h.liveFrames(ctx, r)
+	if err != nil {
 		return c, err
 	}
 	if err := h.Replicate(ctx); err != nil {
@@ -98,178 +67,89 @@ func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
 	if _, err := h.sweep(ctx, first); err != nil {
 		return c, err
 	}
-	return c, h.cleanAll(ctx, &c)
-}
-
-// sweep records what was condemned a grace ago; deleting it is left to cleanAll.
-func (h *Host) sweep(ctx context.Context, first *Copy) (bool, error) {
-	due := h.due()
-	if len(due.Packs)+len(due.Indexes) == 0 {
-		return false, nil
+	if err := h.cleanAll(ctx, &c); err != nil {
+		return c, err
 	}
-	if _, err := h.commit(ctx, first, journal.Record{Type: journal.Sweep, Sweep: &due}); err != nil {
-		return false, err
-	}
-	return true, h.Replicate(ctx)
-}
-
-func (h *Host) cleanAll(ctx context.Context, c *Collected) error {
-	var errs []error
-	for _, copied := range h.Copies {
-		if copied.Err == nil {
-			errs = append(errs, h.clean(ctx, copied, c))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// condemn writes the record that takes unused packs out of the index.
-func (h *Host) condemn(ctx context.Context, first *Copy, r *Reader, c *Collected) error {
-	live, err := h.liveFrames(ctx, r)
-	if err != nil {
-		return err
-	}
-	var keep []chunkstore.Pack
-	var body journal.PacksBody
-	list := h.Chain().Indexes()
-	for _, d := range list {
-		packs, err := chunkstore.ReadIndex(ctx, first.Target, d)
-		if err != nil {
-			return err
-		}
-		for _, p := range packs {
-			if slices.ContainsFunc(p.Frames, func(f chunkstore.Frame) bool { return live[f.ID] }) {
-				keep = append(keep, p)
-				continue
-			}
-			body.Packs = append(body.Packs, p.Digest)
-			c.Bytes += p.Size
-		}
-	}
-	if len(body.Packs) == 0 {
-		return nil
-	}
-	c.Condemned, c.SweepAt = len(body.Packs), h.Now().UTC().Add(grace)
-	b, err := chunkstore.EncodeIndex(keep)
-	if err != nil {
-		return err
-	}
-	o, err := chunkstore.StoreDigest(ctx, first.Target, "index/", b)
-	if err != nil {
-		return err
-	}
-	digest, _ := chunkstore.Digest(o.Name)
-	body.Indexes = slices.DeleteFunc(slices.Clone(list), func(d string) bool { return d == digest })
-	_, err = h.commit(ctx, first, journal.Record{Type: journal.Condemn, Condemn: &body, Objects: []target.Object{o}, Indexes: []string{digest}})
-	return err
+	err = h.condemn(ctx, first, live, &c)
+	return c, errors.Join(err, h.Replicate(ctx))
 }
 
 // liveFrames returns every frame that a kept snapshot needs. A tree that cannot be read ends the collection: what cannot
 // be seen must not be deleted.
-func (h *Host) liveFrames(ctx context.Context, r *Reader) (map[crypto.ID]bool, error) {
-	live := map[crypto.ID]bool{}
-	seen := map[crypto.ID]bool{}
+func (h *Host) liveFrames(ctx context.Context, r *Reader) (live classes, err error) {
+	var f snapshot.Frames
 	for _, e := range h.Chain().Snapshots() {
-		root := e.Snapshot.Root
-		live[root.Frame] = true
-		if seen[root.ID] {
-			continue
+		tree, err := r.Tree(ctx, e.Snapshot.Root)
+		if err == nil {
+			err = f.Add(ctx, tree)
 		}
-		seen[root.ID] = true
-		tree, err := r.Tree(ctx, root)
 		if err != nil {
 			return nil, fmt.Errorf("collect: snapshot s%d: %w", e.Seq, err)
 		}
-		for _, f := range tree.Root.Files {
-			live[f.Ref.Frame] = true
-		}
-		for f, err := range tree.Files(ctx) {
-			if err != nil {
-				return nil, fmt.Errorf("collect: snapshot s%d: %w", e.Seq, err)
-			}
-			for _, x := range f.Extents {
-				live[x.Ref.Frame] = true
-				if seen[x.Ref.ID] {
-					continue
-				}
-				seen[x.Ref.ID] = true
-				extents, err := tree.Extents(ctx, x)
-				if err != nil {
-					return nil, fmt.Errorf("collect: snapshot s%d: %s: %w", e.Seq, f.Name, err)
-				}
-				for _, e := range extents {
-					live[e.Chunk.Frame] = true
-				}
-			}
-		}
 	}
-	return live, nil
+	return f.Class, nil
 }
 
-// due lists what was condemned a grace ago and not swept yet. Time is the journal's: a clock that was set forward and
-// back cannot shorten the grace below what the records show.
-func (h *Host) due() (b journal.PacksBody) {
-	gone := swept(h.Chain())
-	for _, e := range h.Chain().Entries() {
-		if e.Condemn == nil || h.Now().Before(e.Time.Add(grace)) {
-			continue
-		}
-		for _, d := range e.Condemn.Packs {
-			if !gone[chunkstore.PackName(d)] {
-				b.Packs = append(b.Packs, d)
-			}
-		}
-		for _, d := range e.Condemn.Indexes {
-			if !gone[chunkstore.IndexName(d)] {
-				b.Indexes = append(b.Indexes, d)
-			}
-		}
+// condemn writes the record that takes packs out of the index which nothing needs, and those whose frames were moved.
+func (h *Host) condemn(ctx context.Context, first *Copy, live classes, c *Collected) error {
+	s, err := h.sift(ctx, first, live)
+	if err != nil {
+		return err
 	}
-	return b
+	made, stopped := h.compact(ctx, first, live, s, c)
+	if len(s.gone) == 0 {
+		return stopped
+	}
+	r := journal.Record{Type: journal.Condemn, Condemn: &journal.PacksBody{Packs: []string{}, Indexes: []string{}}}
+	for _, p := range made {
+		r.Objects = append(r.Objects, p.Object())
+	}
+	if err := h.reduce(ctx, first.Target, s.gone, made, &r); err != nil {
+		return errors.Join(stopped, err)
+	}
+	if _, err = h.commit(ctx, first, r); err == nil {
+		c.Condemned, c.Bytes, c.SweepAt = len(s.gone), s.bytes, h.Now().UTC().Add(grace)
+	}
+	return errors.Join(stopped, err)
 }
 
-// cleaner is a target that keeps unfinished objects aside, and removes those that were begun before a time.
-type cleaner interface {
-	Clean(ctx context.Context, olderThan time.Time) error
-}
-
-// clean deletes on one copy what was swept, and what no record names.
-func (h *Host) clean(ctx context.Context, c *Copy, sum *Collected) error {
-	if c.Position != h.Chain().Len() {
-		return nil // a copy that is behind keeps everything until it has caught up
+// reduce stores the index without the packs that are gone and with those that were made, and completes the record about it.
+func (h *Host) reduce(ctx context.Context, t target.Target, gone map[string]bool, made []chunkstore.Pack, r *journal.Record) error {
+	w, err := chunkstore.NewIndexWriter()
+	if err != nil {
+		return err
 	}
-	named := map[string]bool{}
-	for _, e := range h.Chain().Entries() {
-		for _, o := range e.Objects {
-			named[o.Name] = true
+	for _, d := range h.Chain().Indexes() {
+		err := chunkstore.EachPack(ctx, t, d, func(p chunkstore.Pack) error {
+			if gone[p.Digest] {
+				r.Condemn.Packs = append(r.Condemn.Packs, p.Digest)
+				return nil
+			}
+			return w.Add(p)
+		})
+		if err != nil {
+			return err
 		}
 	}
-	if t, ok := c.Target.(cleaner); ok {
-		if err := t.Clean(ctx, h.Now()); err != nil {
-			return fmt.Errorf("target %s: %w", c.Name, err)
+	for _, p := range made {
+		if err := w.Add(p); err != nil {
+			return err
 		}
 	}
-	gone := swept(h.Chain())
-	for _, prefix := range []string{"packs/", "index/", "keys/", probePrefix} {
-		for info, err := range c.Target.List(ctx, prefix) {
-			if err != nil {
-				return fmt.Errorf("target %s: %w", c.Name, err)
-			}
-			if _, ours := chunkstore.Digest(info.Name); !ours && prefix != probePrefix || !strings.HasPrefix(info.Name, prefix) {
-				continue // nobody knows what that is
-			}
-			if named[info.Name] && !gone[info.Name] {
-				continue
-			}
-			if err := c.Target.Delete(ctx, info.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("target %s: %w", c.Name, err)
-			}
-			if named[info.Name] {
-				sum.Swept++
-			} else {
-				sum.Orphans++
-			}
+	b, err := w.Finish()
+	if err != nil {
+		return err
+	}
+	o, err := chunkstore.StoreDigest(ctx, t, "index/", b)
+	if err != nil {
+		return err
+	}
+	digest, _ := chunkstore.Digest(o.Name)
+	for _, old := range objects(h.Chain()) { // also those that were merged into others since
+		if d, _ := chunkstore.Digest(old.Name); strings.HasPrefix(old.Name, "index/") && d != digest {
+			r.Condemn.Indexes = append(r.Condemn.Indexes, d)
 		}
 	}
+	r.Objects, r.Indexes = append(r.Objects, o), []string{digest}
 	return nil
 }

@@ -96,20 +96,23 @@ func (h Healing) Heal(ctx context.Context, to *Copy) (Healed, error) {
 		}
 		done.note(markerName, true)
 	}
-	gone := unneeded(h.Chain)
+	fates, seen := fatesIn(h.Chain), map[uint64]bool{}
 	for _, e := range h.Chain.Entries() {
 		whole := true
-		for _, o := range e.Objects {
-			if gone[o.Name] || !bad[o.Name] {
-				continue
+		err := fates.needs(e, seen, func(o target.Object) error {
+			if !bad[o.Name] {
+				return nil
 			}
 			delete(bad, o.Name)
 			ok, err := h.object(ctx, to, o)
-			if err != nil {
-				return done, err
+			if err == nil {
+				done.note(o.Name, ok)
 			}
 			whole = whole && ok
-			done.note(o.Name, ok)
+			return err
+		})
+		if err != nil {
+			return done, err
 		}
 		name := journal.Name(e.Seq)
 		if !bad[name] {

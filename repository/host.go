@@ -131,12 +131,16 @@ func (h *Host) mend(ctx context.Context) error {
 }
 
 func (h *Host) mendCopy(ctx context.Context, c *Copy) error {
-	gone := unneeded(h.Chain())
+	fates, seen := fatesIn(h.Chain()), map[uint64]bool{}
 	for _, e := range h.Chain().Entries()[c.Position:] {
-		for _, o := range e.Objects {
-			if ok, err := target.Has(ctx, c.Target, o); err != nil || !ok && !gone[o.Name] {
-				return err
-			}
+		whole := true
+		err := fates.needs(e, seen, func(o target.Object) error {
+			ok, err := target.Has(ctx, c.Target, o)
+			whole = whole && ok
+			return err
+		})
+		if err != nil || !whole {
+			return err
 		}
 		if err := h.writer.PutBundles(ctx, c.Target, e.Seq-1); err != nil {
 			return err

@@ -382,13 +382,15 @@ func (r *Reader) KeyFiles() []KeyFile {
 }
 
 // Objects lists everything that must stand on a complete copy: what the journal names, but for what was condemned or swept.
-func (r *Reader) Objects() []target.Object {
-	gone := unneeded(r.Chain)
+func (r *Reader) Objects() []target.Object { return objects(r.Chain) }
+
+func objects(c *journal.Chain) []target.Object {
+	gone := fatesIn(c)
 	seen := map[string]bool{}
 	var out []target.Object
-	for _, e := range r.Chain.Entries() {
+	for _, e := range c.Entries() {
 		for _, o := range e.Objects {
-			if !gone[o.Name] && !seen[o.Name] {
+			if !gone.unneeded(o.Name) && !seen[o.Name] {
 				seen[o.Name] = true
 				out = append(out, o)
 			}

@@ -44,16 +44,15 @@ func (h *Host) Replicate(ctx context.Context, only ...string) error {
 }
 
 func (h *Host) catchUp(ctx context.Context, from []*Copy, to *Copy) error {
-	unneeded := unneeded(h.Chain())
+	fates, seen := fatesIn(h.Chain()), map[uint64]bool{}
 	for _, e := range h.Chain().Entries()[to.Position:] {
 		g, work := errgroup.WithContext(ctx)
 		g.SetLimit(transfers)
-		for _, o := range e.Objects {
-			if !unneeded[o.Name] {
-				g.Go(func() error { return h.transfer(work, from, to, o) })
-			}
-		}
-		if err := g.Wait(); err != nil {
+		err := fates.needs(e, seen, func(o target.Object) error {
+			g.Go(func() error { return h.transfer(work, from, to, o) })
+			return nil
+		})
+		if err := errors.Join(g.Wait(), err); err != nil {
 			return err
 		}
 		if err := h.writer.PutBundles(ctx, to.Target, e.Seq-1); err != nil {

@@ -42,6 +42,7 @@ type vessel struct {
 	cargo  cargo
 	states []cargo // by the content of the file version
 	opened []*local.Target
+	shift  time.Duration // of the clock
 }
 
 const vesselSource = "hold"
@@ -88,7 +89,7 @@ func on(name string, t func(target.Target) target.Target) wrap {
 }
 
 func (v *vessel) config(open func(string) (*local.Target, error), w wrap) repository.Config {
-	c := repository.Config{StateDir: v.path("state"), Now: clock.System, By: "test@host"}
+	c := repository.Config{StateDir: v.path("state"), Now: func() time.Time { return clock.System().Add(v.shift) }, By: "test@host"}
 	for _, name := range v.names {
 		t, err := open(v.path(name))
 		copied := &repository.Copy{Name: name, Err: err}

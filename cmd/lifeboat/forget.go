@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/repository"
 	"lifeboat/restore"
 )
 
@@ -47,11 +48,14 @@ func (a *app) forget() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("%s is forgotten, but what it used could not be collected: %w: the next forget tries again", args[0], err)
 				}
-				missed := a.missed(h)
+				missed := errors.Join(a.missed(h), a.left(got))
 				if a.json {
 					return errors.Join(a.printJSON(got), missed)
 				}
 				fmt.Fprintf(a.out, "forgot %s\n", args[0])
+				if got.Compacted > 0 {
+					fmt.Fprintf(a.out, "moved %s out of %s\n", humanize.IBytes(uint64(got.Moved)), english.Plural(got.Compacted, "half-empty pack", ""))
+				}
 				if got.Condemned > 0 {
 					fmt.Fprintf(a.out, "%s that nothing else needs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.SweepAt.Format(time.RFC3339))
 				}
@@ -68,4 +72,19 @@ func (a *app) forget() *cobra.Command {
 	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
 	f.StringVar(&reason, "reason", "", "`TEXT` for the audit log, where everybody can read it")
 	return a.jsonFlag(c)
+}
+
+// left tells what a collection could not do. Objects that are protected from deletion are no failure.
+func (a *app) left(c repository.Collected) (err error) {
+	for _, l := range c.Left {
+		a.note("%s", l)
+		if l.Err != "" {
+			err = verdictError{errors.New("it is done, but not everything that nothing needs could be deleted: the next forget tries again")}
+		}
+	}
+	for _, name := range c.Damaged {
+		a.note("DAMAGED: %s: its frames were left where they are", name)
+		err = verdictError{errors.New("it is done, and damage was found: run `lifeboat check`")}
+	}
+	return err
 }
