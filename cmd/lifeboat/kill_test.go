@@ -85,6 +85,7 @@ func stages(t *testing.T) []stage {
 	contents["s7"] = x.database()
 	x.want(0, "backup", "crm", "--full")
 	add("forget", "s3", "--yes")
+	out = append(out, compacting(x))
 	add("keys", "reseal", "--identity", x.path("key"), "--yes")
 	add("keys", "rotate", "--identity", x.path("key"), "--yes")
 	x.must(os.RemoveAll(x.path("state")))
@@ -92,12 +93,37 @@ func stages(t *testing.T) []stage {
 	return out
 }
 
+// compacting is a forget that moves frames, in a copy of x.
+func compacting(x *fixture) stage {
+	x.t.Helper()
+	y := stage{x: x}.twin(x.t)
+	y.real = true
+	s := stage{name: "forget and compact", x: y, contents: map[string][]byte{}}
+	y.rewrite()
+	for range 2 {
+		y.sqlite("CREATE TABLE IF NOT EXISTS bulk (b); DELETE FROM bulk; INSERT INTO bulk VALUES (randomblob(3000000))")
+		y.want(0, []string{"backup", "crm", "--full"}[:3-len(s.contents)]...) // the second time without --full
+		ids := y.snapshots("disk")
+		s.contents[ids[len(ids)-1]] = y.database()
+	}
+	ids := y.snapshots("disk")
+	s.args = []string{"forget", ids[len(ids)-2], "--yes"}
+	var got struct{ Compacted int }
+	if out := s.twin(x.t).want(0, append(s.args, "--json")...).out; json.Unmarshal([]byte(out), &got) != nil || got.Compacted == 0 {
+		x.t.Fatalf("nothing was compacted: %s", out)
+	}
+	return s
+}
+
 // rewrite changes most pages, so that what a snapshot held before is garbage without it.
 func (x *fixture) rewrite() {
 	x.t.Helper()
-	out, err := exec.CommandContext(x.t.Context(), "sqlite3", x.path("crm.db"),
-		"UPDATE attachment SET content=randomblob(length(content)); UPDATE activity SET body=hex(randomblob(length(body)/2)); UPDATE account SET notes=hex(randomblob(100))").CombinedOutput()
-	if err != nil {
+	x.sqlite("UPDATE attachment SET content=randomblob(length(content)); UPDATE activity SET body=hex(randomblob(length(body)/2)); UPDATE account SET notes=hex(randomblob(100))")
+}
+
+func (x *fixture) sqlite(statements string) {
+	x.t.Helper()
+	if out, err := exec.CommandContext(x.t.Context(), "sqlite3", x.path("crm.db"), statements).CombinedOutput(); err != nil {
 		x.t.Fatalf("sqlite3: %v: %s (scripts/setup installs it)", err, out)
 	}
 }
