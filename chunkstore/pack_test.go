@@ -59,7 +59,7 @@ func TestRepack(t *testing.T) {
 		}
 		frames := NewReader(tg, NewIndex([]Pack{made}), ring(t).epoch)
 		for _, s := range all {
-			b, err := frames.Chunk(t.Context(), s.loc)
+			b, err := frames.Chunk(t.Context(), s.loc, nil)
 			if live(s.loc.Frame) && !bytes.Equal(b, s.data) || !live(s.loc.Frame) && !errors.Is(err, ErrUnknownFrame) {
 				t.Errorf("frame %s: %v", s.loc.Frame, err)
 			}
