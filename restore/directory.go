@@ -25,21 +25,26 @@ const partial = ".lifeboat-partial"
 // maxOpen bounds the files that a Directory keeps open.
 const maxOpen = 128
 
-// Directory is a Sink into a directory that was empty.
+// Directory is a Sink into a directory that was empty, or into one that is taken over, see ReuseDirectory.
 type Directory struct {
 	// Owner is whom the files belong to; nil: whoever restores.
 	Owner *Owner
+	// Key is the file at the top without which the engine refuses the directory: it comes into place last. Empty: there is none.
+	Key string
 
-	dir     string
-	created bool
-	root    *os.Root
-	files   []snapshot.File
-	dirs    map[string]bool // made
+	dir      string
+	created  bool
+	finished bool
+	root     *os.Root
+	files    []snapshot.File
+	dirs     map[string]bool // made
 
 	mu   sync.Mutex
 	open map[int]*openFile
 	made map[int]bool // files that exist
 	tick int
+
+	*reused // nil: the directory was empty
 }
 
 // Owner is a user of this system.
@@ -60,7 +65,10 @@ const writeBehind = 8 << 20
 // NewDirectory prepares dir, which must be absent or empty, for size bytes. Errors wrap ErrRefused where nothing was
 // touched. What an earlier restore left half done is removed.
 func NewDirectory(dir string, size int64) (*Directory, error) {
-	d := &Directory{dir: dir, open: map[int]*openFile{}, made: map[int]bool{}, dirs: map[string]bool{}}
+	d := newDirectory(dir)
+	if _, ok, err := readMarker(dir); err != nil || ok {
+		return nil, errors.Join(fmt.Errorf("%w: restore to %s: a restore that was to reuse it did not end: repeat with --reuse, or choose another directory", ErrRefused, dir), err)
+	}
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -73,7 +81,7 @@ func NewDirectory(dir string, size int64) (*Directory, error) {
 			return nil, fmt.Errorf("%w: restore to %s: the directory is not empty (%s is in it): choose a new one", ErrRefused, dir, e.Name())
 		}
 	}
-	if err := checkSpace(dir, size); err != nil {
+	if err := CheckSpace(dir, size); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -92,8 +100,15 @@ func NewDirectory(dir string, size int64) (*Directory, error) {
 	return d, nil
 }
 
+func newDirectory(dir string) *Directory {
+	return &Directory{dir: dir, open: map[int]*openFile{}, made: map[int]bool{}, dirs: map[string]bool{}}
+}
+
 // Work is a directory for temporary files of the restore.
 func (d *Directory) Work() string { return filepath.Join(d.dir, partial) }
+
+// Content is where the files stand until they come into place.
+func (d *Directory) Content() string { return filepath.Join(d.Work(), content) }
 
 // files are below this directory of Work, so that no name can collide with temporary files.
 const content = "files"
@@ -179,7 +194,11 @@ func (d *Directory) file(n int) (*os.File, error) {
 	if d.made[n] {
 		return d.root.OpenFile(name, os.O_WRONLY, 0)
 	}
-	file, err := d.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	flags := os.O_CREATE | os.O_EXCL | os.O_WRONLY
+	if d.keeps(d.files[n]) {
+		flags = os.O_WRONLY
+	}
+	file, err := d.root.OpenFile(name, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +277,11 @@ func (d *Directory) Finish(ctx context.Context) error {
 			return fmt.Errorf("restore to %s: %w", d.dir, err)
 		}
 	}
-	return d.place()
+	if err := d.place(); err != nil {
+		return err
+	}
+	d.finished = true
+	return nil
 }
 
 // syncs is how many files become durable at once: a disk does several in the time of one.
@@ -300,17 +323,26 @@ func (d *Directory) attributes(file *os.File, f snapshot.File) (err error) {
 	return errors.Join(err, file.Chmod(f.Mode.Perm()), file.Sync(), file.Close())
 }
 
-// place moves what stands at the top of the content into the directory itself.
+// place moves what stands at the top of the content into the directory itself: the key once all else is durable there.
 func (d *Directory) place() error {
 	from := filepath.Join(d.Work(), content)
 	entries, err := os.ReadDir(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("restore to %s: %w", d.dir, err)
 	}
+	last := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == d.Key })
+	if last >= 0 {
+		entries = append(slices.Delete(slices.Clone(entries), last, last+1), entries[last])
+	}
 	for _, e := range entries {
 		to := filepath.Join(d.dir, e.Name())
 		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("restore to %s: %s appeared there meanwhile: restore into another directory", d.dir, e.Name())
+		}
+		if e.Name() == d.Key {
+			if err := atomicfile.SyncDir(d.dir); err != nil {
+				return err
+			}
 		}
 		if err := os.Rename(filepath.Join(from, e.Name()), to); err != nil {
 			return fmt.Errorf("restore to %s: %w", d.dir, err)
@@ -326,10 +358,14 @@ func (d *Directory) place() error {
 	return nil
 }
 
-// Close removes the partial directory, and everything if the restore did not finish.
+// Close removes the partial directory, and everything if the restore did not finish. A directory that was taken over is given back
+// as it was if nothing in it was changed; otherwise it stays out of its engine's reach, which the error says.
 func (d *Directory) Close() error {
 	for _, f := range d.open {
-		_ = f.Close() // the restore failed already; the files go
+		_ = f.Close() // the restore failed already; the files go, or are compared again
+	}
+	if d.reused != nil {
+		return d.leave()
 	}
 	err := errors.Join(d.root.Close(), os.RemoveAll(d.Work()))
 	if d.created {

@@ -2,7 +2,9 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +32,31 @@ type Job struct {
 	Sink     Sink
 	SpillDir string
 	Progress func(bytes int64)
+
+	// Reuse is the Sink where it holds content already, of which what is right is kept; nil: it holds nothing.
+	Reuse    Reuser
+	Compared func(bytes int64) // how much of that was looked at
+	Planned  func(Plan)        // called before anything is changed
+}
+
+// Reuser is a Sink that holds content already.
+type Reuser interface {
+	// Take puts what is there out of reach of its engine, durably, and gives it back at the end only if Begin was not called.
+	Take() error
+	// Existing opens what is there of a file, to be compared; nil where nothing is that could be kept. It is called from several goroutines.
+	Existing(f snapshot.File) (*os.File, error)
+	// Surplus counts the files that are there and not among these.
+	Surplus(files []snapshot.File) int
+	// Begin says that from now on content changes, and removes what is surplus.
+	Begin(files []snapshot.File) error
+}
+
+func (job Job) planner() *planner {
+	p := newPlanner(job.Tree, job.Frames.Index())
+	if job.Reuse != nil {
+		p.there = newComparison(job)
+	}
+	return p
 }
 
 // frameSteps is how many steps of one frame are worked off at once; a chunk that a snapshot uses a million times is
@@ -39,13 +66,18 @@ const frameSteps = 4096
 // Run restores: each frame that is needed is fetched, decoded and verified once, in the order of the packs, and written to
 // every place that uses it.
 func Run(ctx context.Context, job Job) (_ Plan, err error) {
-	p := newPlanner(job.Tree, job.Frames.Index())
+	p := job.planner()
 	spilled := &spill{dir: job.SpillDir}
 	defer func() {
 		if cerr := spilled.close(); err == nil {
 			err = cerr
 		}
 	}()
+	if job.Reuse != nil {
+		if err := job.Reuse.Take(); err != nil {
+			return p.plan, err
+		}
+	}
 	var files []snapshot.File
 	err = p.walk(ctx, func(f snapshot.File) error {
 		f.Extents = nil
@@ -61,6 +93,15 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 	if err := p.plan.standing(ctx, job.Frames.Copies()); err != nil {
 		return p.plan, err
 	}
+	if job.Planned != nil {
+		job.Planned(p.plan)
+	}
+	if job.Reuse != nil {
+		p.plan.Removed = job.Reuse.Surplus(files)
+		if err := job.Reuse.Begin(files); err != nil {
+			return p.plan, err
+		}
+	}
 	for _, f := range files {
 		if err := job.Sink.Create(f); err != nil {
 			return p.plan, err
@@ -70,8 +111,8 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 	if err != nil {
 		return p.plan, err
 	}
-	if written != p.plan.Data {
-		return p.plan, fmt.Errorf("wrote %d bytes of %d: a fault of lifeboat, report it; do not use what was restored", written, p.plan.Data)
+	if written != p.todo {
+		return p.plan, fmt.Errorf("wrote %d bytes of %d: a fault of lifeboat, report it; do not use what was restored", written, p.todo)
 	}
 	return p.plan, job.Sink.Finish(ctx)
 }
@@ -141,6 +182,9 @@ type worker struct {
 
 // frame works off steps of one frame, which are sorted by chunk: each chunk is verified once.
 func (w *worker) frame(ctx context.Context, steps []step) error {
+	if steps[0].extent.IsZero() {
+		return w.zero(ctx, steps)
+	}
 	raw, err := w.job.Frames.Frame(ctx, steps[0].extent.Chunk.Frame, w.raw, func(raw []byte) error { return w.sound(steps, raw) })
 	if err != nil {
 		return fmt.Errorf("%s from byte %d: %w", w.files[steps[0].file].Name, steps[0].at, err)
@@ -174,6 +218,17 @@ func (w *worker) sound(steps []step, raw []byte) error {
 		if got := f.ChunkID(w.hasher, raw[e.Chunk.Off:e.Chunk.Off+e.Chunk.Len]); got != e.ID {
 			return fmt.Errorf("%s from byte %d: the content has ID %s, not %s: %w", f.Name, s.at, got, e.ID, crypto.ErrDamaged)
 		}
+	}
+	return nil
+}
+
+// zero overwrites what was there before.
+func (w *worker) zero(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		if err := errors.Join(ctx.Err(), w.job.Sink.WriteAt(int(s.file), zeros[:s.extent.Bytes], s.at)); err != nil {
+			return err
+		}
+		w.written += s.extent.Bytes
 	}
 	return nil
 }

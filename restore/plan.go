@@ -22,6 +22,12 @@ type Plan struct {
 	Packs  int   `json:"packs"`
 	Fetch  int64 `json:"fetch"` // bytes to read from the target
 
+	// Of a restore over what stands at the destination: bytes of Data that are there already, bytes that could not be compared because they are
+	// only a part of what their ID is of, and files there that are not in the snapshot.
+	Reused  int64 `json:"reused,omitempty"`
+	Pieces  int64 `json:"pieces,omitempty"`
+	Removed int   `json:"removed,omitempty"`
+
 	// Needs lists the packs to read, for a store that must bring them back first.
 	Needs []target.Object `json:"needs,omitempty"`
 }
@@ -41,7 +47,9 @@ type planner struct {
 	index  *chunkstore.Index
 	packs  map[string]uint32
 	places map[crypto.ID]place
+	there  *comparison // with what stands at the destination; nil: nothing does
 	plan   Plan
+	todo   int64 // bytes of all steps
 }
 
 type place struct {
@@ -75,8 +83,8 @@ func (p *planner) walk(ctx context.Context, file func(snapshot.File) error, emit
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 			for _, e := range extents {
-				if err := p.extent(f, e, at, emit); err != nil {
-					return fmt.Errorf("%s from byte %d: %w", f.Name, at, err)
+				if err := p.piece(ctx, piece{f, uint32(p.plan.Files), e, at}, emit); err != nil {
+					return err
 				}
 				at += e.Bytes
 			}
@@ -84,10 +92,73 @@ func (p *planner) walk(ctx context.Context, file func(snapshot.File) error, emit
 		p.plan.Files++
 		p.plan.Size += f.Size
 	}
+	if p.there == nil {
+		return nil
+	}
+	return p.compare(ctx, emit)
+}
+
+// piece is an extent and the place in a file where it goes.
+type piece struct {
+	snapshot.File
+	number uint32
+	extent snapshot.Extent
+	at     int64 // in the file
+}
+
+// piece plans a piece, at once or once enough of them are there to be compared.
+func (p *planner) piece(ctx context.Context, x piece, emit func(step) error) error {
+	if !x.extent.IsZero() {
+		p.plan.Data += x.extent.Bytes
+	}
+	if p.there == nil {
+		return p.fetch(x, emit)
+	}
+	for x, err := range p.there.cut(x) {
+		if err == nil && p.there.add(x) {
+			err = p.compare(ctx, emit)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-func (p *planner) extent(f snapshot.File, e snapshot.Extent, at int64, emit func(step) error) error {
+// compare plans those of the gathered pieces that are not there already.
+func (p *planner) compare(ctx context.Context, emit func(step) error) error {
+	there, err := p.there.run(ctx)
+	if err != nil {
+		return err
+	}
+	for i, x := range p.there.open {
+		switch {
+		case there[i] && !x.extent.IsZero():
+			p.plan.Reused += x.extent.Bytes
+		case there[i]:
+		case x.extent.IsZero():
+			p.todo += x.extent.Bytes
+			err = emit(step{pack: zeroes, extent: x.extent, file: x.number, at: x.at})
+		default:
+			if x.part() {
+				p.plan.Pieces += x.extent.Bytes
+			}
+			err = p.fetch(x, emit)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	p.there.open = p.there.open[:0]
+	return nil
+}
+
+// zeroes is the pack of steps that need none: they come last.
+const zeroes = math.MaxUint32
+
+// fetch plans a piece from its frame. A file that is made anew is zero where nothing is written.
+func (p *planner) fetch(x piece, emit func(step) error) error {
+	e := x.extent
 	if e.IsZero() {
 		return nil
 	}
@@ -95,15 +166,15 @@ func (p *planner) extent(f snapshot.File, e snapshot.Extent, at int64, emit func
 	if !ok {
 		all := p.index.Lookup(e.Chunk.Frame)
 		if len(all) == 0 {
-			return fmt.Errorf("frame %s: %w: %w", e.Chunk.Frame, chunkstore.ErrUnknownFrame, crypto.ErrDamaged)
+			return fmt.Errorf("%s from byte %d: frame %s: %w: %w", x.Name, x.at, e.Chunk.Frame, chunkstore.ErrUnknownFrame, crypto.ErrDamaged)
 		}
 		where = place{p.packs[all[0].Digest], uint32(all[0].Off)}
 		p.places[e.Chunk.Frame] = where
 		p.plan.Frames++
 		p.plan.Fetch += int64(all[0].Len)
 	}
-	p.plan.Data += e.Bytes
-	return emit(step{where.pack, where.off, e, uint32(p.plan.Files), at})
+	p.todo += e.Bytes
+	return emit(step{where.pack, where.off, e, x.number, x.at})
 }
 
 // finish completes the plan with the packs that it reads, and checks that the tree is consistent in itself.
@@ -162,13 +233,27 @@ func Of(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Pl
 	return p.plan, err
 }
 
-// DryRun is Of, and makes sure that every pack that the restore would read stands on a copy.
-func DryRun(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Plan, error) {
-	p, err := Of(ctx, tree, frames)
+// DryRun plans a job, and makes sure that every pack that it would read stands on a copy. Of the sink it needs only Reuse.
+func DryRun(ctx context.Context, job Job) (Plan, error) {
+	p := job.planner()
+	var files []snapshot.File
+	err := p.walk(ctx, func(f snapshot.File) error {
+		if job.Reuse != nil {
+			f.Extents = nil
+			files = append(files, f)
+		}
+		return nil
+	}, func(step) error { return nil })
 	if err == nil {
-		err = p.standing(ctx, frames.Copies())
+		err = p.finish()
 	}
-	return p, err
+	if err == nil {
+		err = p.plan.standing(ctx, job.Frames.Copies())
+	}
+	if err == nil && job.Reuse != nil {
+		p.plan.Removed = job.Reuse.Surplus(files)
+	}
+	return p.plan, err
 }
 
 // Needing names the files of a tree that cannot be restored without any of some packs.

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkSpace refuses a restore of size bytes below dir if its file system has less free.
-func checkSpace(dir string, size int64) error {
+// CheckSpace refuses a restore of size bytes below dir if its file system has less free.
+func CheckSpace(dir string, size int64) error {
 	at, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("%w: restore to %s: %w", ErrRefused, dir, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lifeboat/config"
+	"lifeboat/crypto"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/source/postgres"
@@ -38,6 +39,7 @@ func (o *engineOptions) flags(f *pflag.FlagSet) {
 // sink is where a restore writes.
 type sink interface {
 	restore.Sink
+	restore.Reuser // of use only where the goal says so
 	Work() string
 	Close() error
 }
@@ -53,6 +55,7 @@ type goal struct {
 	tree   *snapshot.Tree
 	to     string
 	start  bool // it will be started
+	reuse  bool // another state of it stands there
 	replay *restore.Replay
 	engineOptions
 }
@@ -65,10 +68,24 @@ func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
 		return a.postgres(ctx, g)
 	case config.SQLite:
 		return &engine{
-			sink:  func(size int64) (sink, error) { return restore.NewDirectory(to, size) },
+			sink: func(size int64) (sink, error) {
+				if !g.reuse {
+					return restore.NewDirectory(to, size)
+				}
+				for f, err := range tree.Files(ctx) {
+					if err != nil {
+						return nil, err
+					}
+					return restore.ReuseDirectory(to, size, sqlite.Reuse(f.Name)) // it has one
+				}
+				return nil, fmt.Errorf("the snapshot has no database: %w", crypto.ErrDamaged)
+			},
 			start: func(ctx context.Context) error { return a.verifySQLite(ctx, to) },
 		}, nil
 	case config.MySQL, config.Files:
+	}
+	if g.reuse {
+		return nil, usagef("--reuse: engine %s is not in this version", tree.Root.Engine)
 	}
 	if start {
 		return nil, usagef("--start: engine %s is not in this version", tree.Root.Engine)
@@ -97,7 +114,7 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := postgres.Layout{Dir: g.to, Tablespaces: map[string]string{}, Port: o.port, Pause: o.action == "pause"}
+	l := postgres.Layout{Dir: g.to, Tablespaces: map[string]string{}, Port: o.port, Pause: o.action == "pause", Reuse: g.reuse}
 	if o.action != "promote" && o.action != "pause" {
 		return nil, usagef("--action %q: expected promote or pause", o.action)
 	}
@@ -118,7 +135,16 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 		}
 	}
 	return &engine{
-		sink: func(size int64) (sink, error) { return postgres.NewSink(l, m, size, g.replay) },
+		sink: func(size int64) (sink, error) {
+			s, err := postgres.NewSink(l, m, size, g.replay)
+			if err != nil {
+				return nil, err
+			}
+			for _, dir := range s.Left() {
+				a.note("the tablespace in %s is not in the snapshot: its files stay there", dir)
+			}
+			return s, nil
+		},
 		start: func(ctx context.Context) error {
 			how, err := postgres.Boot(ctx, bin, l, m, g.replay)
 			if err != nil {

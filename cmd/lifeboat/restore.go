@@ -24,22 +24,30 @@ type restoreRow struct {
 	To       string       `json:"to,omitempty"`
 	Plan     restore.Plan `json:"plan"`
 	Duration int64        `json:"duration_ms,omitempty"`
+
+	reuse bool
 }
 
 func (a *app) restore() *cobra.Command {
 	var x access
 	var to, at string
-	var dry, start, before bool
+	var dry, start, before, reuse, yes bool
 	var o engineOptions
 	var timeline uint64
 	c := &cobra.Command{
 		Use:   "restore SOURCE --to DIR",
 		Short: "Bring a source back into an empty directory",
-		Args:  cobra.ExactArgs(1),
+		Long: "Brings a source back into an empty directory; with --reuse into one that holds another state of it, damaged or not, where only what\n" +
+			"differs is fetched and written, and what is not in the snapshot is removed. Its server must be stopped. Until such a restore is complete\n" +
+			"no server can use the directory; one that died is repeated with --reuse.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			point, err := restore.ParsePoint(at)
 			if err != nil {
 				return usageError{err}
+			}
+			if to == "" && reuse {
+				return usagef("reuse what? --to DIR names the directory that holds another state of %s", args[0])
 			}
 			if to == "" && !dry {
 				return usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
@@ -69,22 +77,38 @@ func (a *app) restore() *cobra.Command {
 				return err
 			}
 			a.way(args[0], replay, point)
-			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to}
+			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to, reuse: reuse}
 			tree, err := r.TreeOf(c.Context(), s.SnapshotBody)
 			if err != nil {
 				return err
 			}
-			if dry {
-				row.Plan, err = restore.DryRun(c.Context(), tree, r.Frames)
+			job := restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs}
+			if dry && !reuse {
+				row.Plan, err = restore.DryRun(c.Context(), job)
 				return errors.Join(err, a.planned(row))
 			}
-			engine, err := a.engine(c.Context(), goal{tree, to, start, replay, o})
+			engine, err := a.engine(c.Context(), goal{tree, to, start, reuse, replay, o})
 			if err != nil {
 				return err
 			}
+			sink, err := engine.sink(tree.Root.Size)
+			if err != nil {
+				return err
+			}
+			if reuse {
+				job.Reuse = sink
+			}
+			if dry {
+				row.Plan, err = restore.DryRun(c.Context(), job)
+				return errors.Join(err, sink.Close(), a.planned(row))
+			}
+			if reuse {
+				if err := a.confirm(yes, fmt.Sprintf("Overwrite what is in %s with %s of %s, and remove what is not in it?", to, row.Snapshot.ID, args[0])); err != nil {
+					return errors.Join(err, sink.Close())
+				}
+			}
 			begin := a.now()
-			job := restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs}
-			if row.Plan, err = a.bring(c.Context(), job, engine, tree.Root.Size); err != nil {
+			if row.Plan, err = a.bring(c.Context(), job, sink, tree.Root.Size); err != nil {
 				return err
 			}
 			row.Duration = a.now().Sub(begin).Milliseconds()
@@ -97,6 +121,8 @@ func (a *app) restore() *cobra.Command {
 	x.flags(c)
 	f := c.Flags()
 	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
+	f.BoolVar(&reuse, "reuse", false, "restore over another state of the source in DIR, and write only what differs")
+	f.BoolVar(&yes, "yes", false, "do not ask before --reuse overwrites")
 	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
 	f.BoolVar(&before, "before", false, "leave out the transaction that the point names")
 	f.Uint64Var(&timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
@@ -163,16 +189,23 @@ func (a *app) way(source string, r *restore.Replay, p restore.Point) {
 	tell("the first one left out", r.Left)
 }
 
-func (a *app) bring(ctx context.Context, job restore.Job, e *engine, size int64) (plan restore.Plan, err error) {
-	sink, err := e.sink(size)
-	if err != nil {
-		return plan, err
-	}
+func (a *app) bring(ctx context.Context, job restore.Job, sink sink, size int64) (plan restore.Plan, err error) {
 	defer func() { err = errors.Join(err, sink.Close()) }()
+	job.Sink, job.SpillDir = sink, sink.Work()
 	p := a.progress("restore")
-	p.start(size)
+	if job.Reuse == nil {
+		p.start(size)
+	} else {
+		compare := a.progress("compare")
+		compare.start(size)
+		defer compare.done()
+		job.Compared, job.Planned = compare.add, func(plan restore.Plan) {
+			compare.done()
+			p.start(plan.Data - plan.Reused)
+		}
+	}
 	defer p.done()
-	job.Sink, job.SpillDir, job.Progress = sink, sink.Work(), p.add
+	job.Progress = p.add
 	plan, err = restore.Run(ctx, job)
 	if err != nil {
 		return plan, fmt.Errorf("restore: %w", err)
@@ -185,9 +218,13 @@ func (a *app) planned(row restoreRow) error {
 		return a.printJSON(row)
 	}
 	p := row.Plan
-	_, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %s and %s, from %s\n",
+	if _, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %s and %s, from %s\n",
 		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(restore.Time), p.Files, humanize.IBytes(uint64(p.Size)),
-		humanize.IBytes(uint64(p.Fetch)), english.Plural(p.Frames, "frame", ""), english.Plural(p.Packs, "pack", ""), row.From)
+		humanize.IBytes(uint64(p.Fetch)), english.Plural(p.Frames, "frame", ""), english.Plural(p.Packs, "pack", ""), row.From); err != nil || !row.reuse {
+		return err
+	}
+	_, err := fmt.Fprintf(a.out, "  to reuse   %s of %s; %s is fetched because it cannot be compared\n  to remove  %s not in the snapshot\n", humanize.IBytes(uint64(p.Reused)),
+		humanize.IBytes(uint64(p.Data)), humanize.IBytes(uint64(p.Pieces)), english.Plural(p.Removed, "file", ""))
 	return err
 }
 
@@ -198,5 +235,8 @@ func (a *app) restored(row restoreRow) error {
 	d := time.Duration(row.Duration) * time.Millisecond
 	_, err := fmt.Fprintf(a.out, "restored %s of %s (taken %s) to %s: %s in %s\n", row.Snapshot.ID, row.Snapshot.Source,
 		row.Snapshot.Taken.UTC().Format(restore.Time), row.To, humanize.IBytes(uint64(row.Plan.Size)), d.Round(10*time.Millisecond))
+	if err == nil && row.reuse {
+		_, err = fmt.Fprintf(a.out, "%s were there already, %s fetched; %s not in the snapshot removed\n", humanize.IBytes(uint64(row.Plan.Reused)), humanize.IBytes(uint64(row.Plan.Fetch)), english.Plural(row.Plan.Removed, "file", ""))
+	}
 	return err
 }

@@ -23,6 +23,7 @@ type Layout struct {
 	Owner       *restore.Owner    // nil: whoever restores
 	Port        int               // 0: 5432
 	Pause       bool              // stop at the point, read-only, instead of opening the cluster
+	Reuse       bool              // Dir and the tablespaces' directories hold another state of the cluster, of which what is right is kept
 }
 
 // Sink puts a cluster back: a data directory that stands alone and knows nothing of the original's directories, archive,
@@ -39,6 +40,7 @@ type Sink struct {
 
 	replay *restore.Replay
 	placed []string // tablespaces that are complete, while the rest is not
+	left   []string // see Left
 }
 
 type placed struct {
@@ -46,7 +48,10 @@ type placed struct {
 	n   int
 }
 
-var _ restore.Sink = (*Sink)(nil)
+var (
+	_ restore.Sink   = (*Sink)(nil)
+	_ restore.Reuser = (*Sink)(nil)
+)
 
 // ParseManifest reads the manifest of a tree.
 func ParseManifest(b []byte) (m Manifest, err error) {
@@ -59,7 +64,7 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 	return m, nil
 }
 
-// NewSink prepares the directories for size bytes; all of them must be absent or empty. Errors wrap restore.ErrRefused where
+// NewSink prepares the directories for size bytes; all of them must be absent or empty, unless they are reused. Errors wrap restore.ErrRefused where
 // nothing was touched.
 //
 // The log of replay is put into the data directory, with the settings that stop where it says.
@@ -79,24 +84,35 @@ func NewSink(l Layout, m Manifest, size int64, replay *restore.Replay) (_ *Sink,
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if l.Reuse {
+		return s, s.takeOver(size)
+	}
 	if s.main, err = restore.NewDirectory(s.layout.Dir, size); err != nil {
 		return nil, err
 	}
-	s.main.Owner = l.Owner
+	s.main.Owner, s.main.Key = l.Owner, key
 	for oid, dir := range s.where {
-		d, err := restore.NewDirectory(dir, 0)
-		if err != nil {
+		if s.spaces[oid], err = restore.NewDirectory(dir, 0); err != nil {
+			delete(s.spaces, oid)
 			return nil, err
 		}
-		d.Owner = l.Owner
-		s.spaces[oid] = d
-		if l.Owner != nil && filepath.Dir(dir) == s.beside() {
-			if err := os.Lchown(s.beside(), l.Owner.UID, l.Owner.GID); err != nil {
-				return nil, fmt.Errorf("restore to %s: %w", dir, err)
-			}
+		if err := s.own(oid); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// own gives a tablespace's directory to its owner.
+func (s *Sink) own(oid string) error {
+	l, dir := s.layout, s.where[oid]
+	s.spaces[oid].Owner = l.Owner
+	if l.Owner != nil && filepath.Dir(dir) == s.beside() {
+		if err := os.Lchown(s.beside(), l.Owner.UID, l.Owner.GID); err != nil {
+			return fmt.Errorf("restore to %s: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 // place decides where each tablespace goes: never to its original path by itself.
@@ -146,21 +162,30 @@ const original = ours + "/original/"
 // written are the files of a data directory that a restore writes itself.
 var written = []string{"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "recovery.signal", "standby.signal"}
 
-// Create implements restore.Sink.
-func (s *Sink) Create(f snapshot.File) error {
+// home is the directory where a file of the snapshot goes, and its name there; nil for one whose place is taken by a link.
+func (s *Sink) home(f snapshot.File) (*restore.Directory, snapshot.File) {
 	dir := s.main
 	if rest, ok := strings.CutPrefix(f.Name, "pg_tblspc/"); ok {
 		oid, name, below := strings.Cut(rest, "/")
 		if d := s.spaces[oid]; d != nil {
-			if !below { // its place is taken by a link
-				s.files = append(s.files, placed{})
-				return nil
+			if !below {
+				return nil, f
 			}
 			dir, f.Name = d, name
 		}
 	}
 	if dir == s.main && slices.Contains(written, f.Name) {
 		f.Name = original + f.Name
+	}
+	return dir, f
+}
+
+// Create implements restore.Sink.
+func (s *Sink) Create(f snapshot.File) error {
+	dir, f := s.home(f)
+	if dir == nil {
+		s.files = append(s.files, placed{})
+		return nil
 	}
 	if dir == s.main && strings.HasPrefix(f.Name, "pg_wal/") {
 		s.segments[f.Name] = placed{dir, s.made[dir]}
@@ -237,7 +262,9 @@ func (s *Sink) Finish(ctx context.Context) error {
 		}
 	}
 	for oid, d := range s.spaces {
-		s.placed = append(s.placed, s.where[oid])
+		if !s.layout.Reuse {
+			s.placed = append(s.placed, s.where[oid])
+		}
 		if err := d.Finish(ctx); err != nil {
 			return err
 		}
@@ -292,14 +319,14 @@ func (s *Sink) recovery() string {
 	return b.String()
 }
 
-// Close removes what is not finished.
+// Close removes what is not finished, or gives back what was reused and not changed: the data directory last.
 func (s *Sink) Close() error {
 	var errs []error
-	if s.main != nil {
-		errs = append(errs, s.main.Close())
-	}
 	for _, d := range s.spaces {
 		errs = append(errs, d.Close())
+	}
+	if s.main != nil {
+		errs = append(errs, s.main.Close())
 	}
 	for _, dir := range s.placed { // it was empty before: repeating finds it so
 		errs = append(errs, os.RemoveAll(dir))
