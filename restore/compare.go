@@ -180,5 +180,5 @@ func (l *looker) same(file io.ReaderAt, x piece) (bool, error) {
 	if x.extent.IsZero() {
 		return bytes.Equal(b[:n], zeros[:n]), nil
 	}
-	return n == len(b) && x.File.ChunkID(l.hasher, b) == x.extent.ID, nil
+	return n == len(b) && x.ChunkID(l.hasher, b) == x.extent.ID, nil
 }

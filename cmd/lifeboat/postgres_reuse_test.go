@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package main
 
 import (
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"lifeboat/internal/testenv"
 	"lifeboat/restore"
@@ -74,21 +77,78 @@ func TestPostgresReuse(t *testing.T) {
 	if done.Reused < done.Data*3/4 || done.Fetch > whole.Fetch/2 || done.Removed == 0 {
 		t.Errorf("%+v: too little is reused of %+v", done, whole)
 	}
-	for _, suffix := range []string{"", "-tablespaces"} {
-		if got, want := tree(t, dir+suffix), tree(t, fresh+suffix); got != strings.ReplaceAll(want, fresh, dir) {
-			t.Errorf("a fresh restore is\n%s, the other\n%s", want, got)
+	equal := func() {
+		t.Helper()
+		for _, suffix := range []string{"", "-tablespaces"} {
+			if got, want := tree(t, dir+suffix), tree(t, fresh+suffix); got != strings.ReplaceAll(want, fresh, dir) {
+				t.Errorf("a fresh restore is\n%s, the other\n%s", want, got)
+			}
 		}
 	}
+	equal()
+	x.start(pg, dir, query)
+	query("UPDATE pgbench_accounts SET abalance = 9 WHERE aid < 5000; INSERT INTO far SELECT * FROM far; DROP TABLE grown")
+	pg.Run("pg_ctl", "stop", "-D", dir, "-m", "fast", "-w", "-s")
+	x.tamper(t, dir)
+	x.killReuse(t, pg, dir, tree(t, dir), append(again, "--yes"))
+	equal()
 	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
 		t.Errorf("a file outside was changed: %q, %v", b, err)
 	}
 	if left, err := os.ReadDir(far); err != nil || len(left) == 0 {
 		t.Errorf("what the snapshot does not have was removed outside of the directory: %v", err)
 	}
-	x.start(pg, dir)
+	x.start(pg, dir, query)
 	if n := consistent(t, query); n != 3 {
 		t.Errorf("%d entries came back, not 3", n)
 	}
+}
+
+// TestPostgresReuseRefused asks for what must not be overwritten: nothing changes.
+func TestPostgresReuseRefused(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	x.want(0, "backup", "crm")
+	dir, far := x.path("restored"), filepath.Join(pg.Base, "space")
+	refuse := func(to string, says string, args ...string) {
+		t.Helper()
+		s := x.run(append([]string{"restore", "crm", "--identity", x.path("key"), "--to", to, "--reuse", "--yes"}, args...)...)
+		if s.code != 4 || !strings.Contains(s.err, says) {
+			t.Errorf("want 4 and %q: %s", says, s)
+		}
+	}
+	refuse(pg.Dir, "a server runs there")
+	refuse(dir, "it has no PG_VERSION")
+	x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", dir)
+	before := tree(t, dir) + tree(t, dir+"-tablespaces")
+	oid := pg.Query("postgres", "SELECT oid FROM pg_tablespace WHERE spcname = 'space'")[0][0]
+	refuse(dir, "say --tablespace "+oid+"="+dir+"-tablespaces/"+oid, "--tablespace", oid+"="+x.path("elsewhere"))
+
+	link, space := filepath.Join(dir, "pg_tblspc", oid), filepath.Join(dir+"-tablespaces", oid)
+	x.must(errors.Join(os.Remove(link), os.Symlink(far, link)))
+	refuse(dir, "its tablespace "+oid+" stands in "+far)
+	x.must(os.Remove(link))
+	refuse(dir, "does not name it as tablespace "+oid)
+	x.must(os.Symlink(space, link))
+	x.put([]byte("another's"), "restored-tablespaces", oid, "PG_14_202107181")
+	refuse(dir, "PG_14_202107181 is in it")
+	x.put(nil, "restored-tablespaces", oid, "PG_14_202107181")
+
+	control := x.read("restored", "global", "pg_control")
+	x.put(append([]byte{^control[0]}, control[1:]...), "restored", "global", "pg_control")
+	refuse(dir, "and the snapshot is of cluster")
+	x.put(control[:4], "restored", "global", "pg_control")
+	refuse(dir, "does not tell which cluster")
+	x.put(control, "restored", "global", "pg_control")
+	x.put([]byte("1\n"), "restored", "postmaster.pid")
+	refuse(dir, "a server runs there, process 1")
+	x.put(nil, "restored", "postmaster.pid")
+	if after := tree(t, dir) + tree(t, dir+"-tablespaces"); after != before {
+		t.Errorf("what was refused changed the directory:\n%s, not\n%s", after, before)
+	}
+	x.small("1m", "restored/disk")
+	refuse(dir, "disk is another file system")
 }
 
 // tamper damages a stopped cluster, and puts links where they could lead a restore astray. It returns a file that they lead to.
@@ -109,7 +169,8 @@ func (x *fixture) tamper(t *testing.T, dir string) (victim string) {
 	x.must(os.WriteFile(damaged, spoil("random:1", b), 0o600))
 	x.must(errors.Join(os.Remove(linked), os.Symlink(victim, linked)))
 	x.must(errors.Join(os.Remove(hard), os.Link(victim, hard)))
-	x.must(errors.Join(os.Rename(filepath.Join(dir, "pg_xact"), x.path("pg_xact")), os.Symlink(x.path("pg_xact"), filepath.Join(dir, "pg_xact"))))
+	xact := filepath.Join(t.TempDir(), "pg_xact")
+	x.must(errors.Join(os.Rename(filepath.Join(dir, "pg_xact"), xact), os.Symlink(xact, filepath.Join(dir, "pg_xact"))))
 	x.must(os.Mkdir(filepath.Join(dir, "base", "PG_VERSION"), 0o700))
 	x.must(syscall.Mkfifo(filepath.Join(dir, "base", "pipe"), 0o600))
 	return victim
@@ -165,8 +226,15 @@ func tree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// start starts a restored cluster.
-func (x *fixture) start(pg *testenv.Postgres, dir string) {
+// start starts a restored cluster and waits until it takes changes.
+func (x *fixture) start(pg *testenv.Postgres, dir string, query func(string) [][]string) {
 	x.t.Helper()
 	pg.Run("pg_ctl", "start", "-D", dir, "-w", "-s", "-l", filepath.Join(pg.Base, "restored.log"))
+	for range 600 {
+		if query("SELECT pg_is_in_recovery()")[0][0] == "f" {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	x.t.Fatalf("the cluster in %s does not open", dir)
 }
