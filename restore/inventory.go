@@ -24,7 +24,7 @@ type inventory struct {
 type standing struct {
 	at   string // below the root
 	dir  bool
-	kept bool // a file that can be changed in place: a regular one that has no other name, which would see the change too
+	kept bool // a file that can be changed in place: a regular one that this user may open and that has no other name, which would change too
 }
 
 // errNotDirectory is the error for a path through what is no directory.
@@ -88,10 +88,11 @@ func (v *inventory) add(name, at string, info, top fs.FileInfo) error {
 	if st.Dev != above.Dev {
 		return fmt.Errorf("%s is another file system that is mounted there: unmount it, or choose an empty directory", name)
 	}
-	if me := os.Geteuid(); me != 0 && int(st.Uid) != me {
+	me := os.Geteuid()
+	if me != 0 && int(st.Uid) != me {
 		return fmt.Errorf("%s belongs to another user: restore as that user, or as root", name)
 	}
-	s := standing{at: at, dir: info.IsDir(), kept: info.Mode().IsRegular() && st.Nlink == 1 && info.Mode().Perm()&0o600 == 0o600}
+	s := standing{at: at, dir: info.IsDir(), kept: info.Mode().IsRegular() && st.Nlink == 1 && (me == 0 || info.Mode().Perm()&0o600 == 0o600)}
 	if s.kept {
 		v.size += st.Blocks * 512
 	}

@@ -58,6 +58,7 @@ func TestModel(t *testing.T) {
 			for i := range m.taken {
 				m.compare(i)
 			}
+			m.reuse()
 			deltas += m.deltas
 		})
 	}
@@ -477,8 +478,15 @@ func (m *model) compare(i int) {
 	if len(want) == 0 {
 		return // Close removes an empty directory
 	}
+	m.holds(dir, i)
+}
+
+// holds compares everything in a directory with what the source was at a snapshot.
+func (m *model) holds(dir string, i int) {
+	m.t.Helper()
+	want := m.taken[i].files
 	found := 0
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		name := must(filepath.Rel(dir, path))
 		f, ok := want[name]
 		if err != nil || d.IsDir() && !ok {
