@@ -27,9 +27,6 @@ type standing struct {
 	kept bool // a file that can be changed in place: a regular one that this user may open and that has no other name, which would change too
 }
 
-// errNotDirectory is the error for a path through what is no directory.
-var errNotDirectory = syscall.ENOTDIR
-
 // take lists what stands at these places below dir; one that is not there is empty.
 func take(dir string, places ...string) (_ *inventory, err error) {
 	v := &inventory{entries: map[string]standing{}}

@@ -98,7 +98,7 @@ func TestPostgresReuse(t *testing.T) {
 	if left, err := os.ReadDir(far); err != nil || len(left) == 0 {
 		t.Errorf("what the snapshot does not have was removed outside of the directory: %v", err)
 	}
-	x.start(pg, dir, query)
+	x.want(0, append(again, "--yes", "--start", "--engine-bin", pg.Bin)...)
 	if n := consistent(t, query); n != 3 {
 		t.Errorf("%d entries came back, not 3", n)
 	}
