@@ -72,7 +72,7 @@ func (m *model) over(ctx context.Context, dir string, i int, dry bool, until int
 			cancel()
 		}
 	}
-	job := restore.Job{Tree: tree, Frames: r, Target: m.target, IDs: m.keys.IDs, Sink: sink, Reuse: sink, SpillDir: sink.Work(), Progress: count}
+	job := restore.Job{Tree: tree, Frames: r, IDs: m.keys.IDs, Sink: sink, Reuse: sink, SpillDir: sink.Work(), Progress: count}
 	if dry {
 		plan, err = restore.DryRun(ctx, job)
 	} else {

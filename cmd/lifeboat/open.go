@@ -52,7 +52,9 @@ func openTarget(t config.Target, create bool) (target.Target, error) {
 			return local.Create(t.Path)
 		}
 		return local.Open(t.Path)
-	case config.S3, config.SFTP:
+	case config.SFTP:
+		return openSFTP(t, create)
+	case config.S3:
 	}
 	return nil, fmt.Errorf("targets of type %s are not in this version", t.Type)
 }
@@ -192,8 +194,11 @@ func openURL(s string) (target.Target, error) {
 	if err != nil {
 		return nil, usagef("--from %q: %w", s, err)
 	}
+	if u.Scheme == "sftp" {
+		return openSFTPURL(s, u)
+	}
 	if u.Scheme != "file" {
-		return nil, usagef("--from %q: %s is not in this version, only file:///path", s, u.Scheme)
+		return nil, usagef("--from %q: %s is not in this version, only file:///path and sftp://user@host/path", s, u.Scheme)
 	}
 	if u.Host != "" || u.Path == "" || u.RawQuery != "" {
 		return nil, usagef("--from %q: write file:///path, with three slashes", s)

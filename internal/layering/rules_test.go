@@ -69,7 +69,7 @@ var mayUseTestOnly = []rule{
 }
 
 // owners are outside dependencies that only one part of the module may know.
-var owners = map[string]string{"github.com/aws/": "target/s3"}
+var owners = map[string]string{"github.com/aws/": "target/s3", "github.com/pkg/sftp": "target/sftp", "golang.org/x/crypto/ssh": "target/sftp"}
 
 // badNames say nothing about what is inside.
 var badNames = []string{"util", "utils", "common", "helper", "helpers", "types", "models", "manager", "misc", "shared"}

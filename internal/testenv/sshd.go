@@ -42,9 +42,7 @@ func StartSSHD(t testing.TB, lines ...string) *SSHD {
 	s.Keygen("host_key")
 	must(t, give(filepath.Join(base, "host_key")))
 	s.Keygen("key")
-	authorized, err := os.ReadFile(s.Key + ".pub")
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(base, "authorized_keys"), authorized, 0o644))
+	s.Allow(s.Key, "restrict")
 	s.Know("host_key")
 	conf := append(slices.Clone(lines), "ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", s.Port), "HostKey "+filepath.Join(base, "host_key"),
 		"AuthorizedKeysFile "+filepath.Join(base, "authorized_keys"), "PasswordAuthentication no", "KbdInteractiveAuthentication no",
@@ -82,6 +80,18 @@ func (s *SSHD) Keygen(name string, args ...string) string {
 		s.t.Fatalf("ssh-keygen: %v: %s", err, out)
 	}
 	return file
+}
+
+// Allow adds a key to those of the account, with the options that limit it.
+func (s *SSHD) Allow(key, options string) {
+	s.t.Helper()
+	pub, err := os.ReadFile(key + ".pub")
+	must(s.t, err)
+	f, err := os.OpenFile(filepath.Join(s.Base, "authorized_keys"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(s.t, err)
+	_, err = fmt.Fprintf(f, "%s %s", options, pub)
+	must(s.t, err)
+	must(s.t, f.Close())
 }
 
 // Know writes a known_hosts file with the key name of Base, for the server's address.

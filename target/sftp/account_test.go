@@ -2,6 +2,7 @@ package sftp_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,17 +19,18 @@ import (
 	"lifeboat/target/sftp"
 )
 
-// shared is a second server for the directories of a first one, with other limits.
-func shared(t *testing.T, d *testenv.SSHD, dir, command string) *sftp.Target {
-	t.Helper()
-	limited := testenv.StartSSHD(t, "ForceCommand "+command)
-	return open(t, at(limited, filepath.Join(d.Home, dir)))
+// limited is a configuration with a key that may do no more than a command does.
+func limited(d *testenv.SSHD, dir, command string) sftp.Config {
+	cfg := at(d, filepath.Join(d.Home, dir))
+	cfg.KeyFile = d.Keygen("limited")
+	d.Allow(cfg.KeyFile, fmt.Sprintf("restrict,command=%q", command))
+	return cfg
 }
 
-func TestReadOnlyAccount(t *testing.T) {
+func TestReadOnlyKey(t *testing.T) {
 	d := testenv.StartSSHD(t)
 	put(t, create(t, at(d, "target")), "a/b")
-	tg := shared(t, d, "target", "internal-sftp -R")
+	tg := open(t, limited(d, "target", "internal-sftp -R"))
 	wantObject(t, tg, "a/b", []byte("a/b"))
 	wantNames(t, tg, "", "a/b")
 	for _, name := range []string{"a/c", "c/d"} {
@@ -47,13 +49,13 @@ func TestReadOnlyAccount(t *testing.T) {
 	}
 }
 
-// appendOnly is the account that doc/targets.md describes.
+// appendOnly is what doc/targets.md has a key do that can only add.
 const appendOnly = "internal-sftp -p open,close,read,write,lstat,stat,fstat,opendir,readdir,mkdir,realpath,hardlink,fsync,statvfs,limits"
 
-func TestAppendOnlyAccount(t *testing.T) {
+func TestAppendOnlyKey(t *testing.T) {
 	d := testenv.StartSSHD(t)
 	full := create(t, at(d, "target"))
-	tg := shared(t, d, "target", appendOnly)
+	tg := open(t, limited(d, "target", appendOnly))
 	put(t, tg, "a/b", "c")
 	wantObject(t, tg, "a/b", []byte("a/b"))
 	wantNames(t, tg, "", "a/b", "c")
@@ -84,9 +86,9 @@ func TestAppendOnlyAccount(t *testing.T) {
 
 // TestAppendOnlyAttack is somebody on the backup host, with its key and OpenSSH's own client.
 func TestAppendOnlyAttack(t *testing.T) {
-	d := testenv.StartSSHD(t, "ForceCommand "+appendOnly)
-	dir := filepath.Join(d.Home, "target")
-	tg := create(t, at(d, dir))
+	d := testenv.StartSSHD(t)
+	cfg := limited(d, "target", appendOnly)
+	tg := create(t, cfg)
 	put(t, tg, "a/b", "c")
 	lie := filepath.Join(t.TempDir(), "lie")
 	write(t, lie, "lie")
@@ -94,7 +96,7 @@ func TestAppendOnlyAttack(t *testing.T) {
 		"rm a/b", "rename c a/b", "rename a/b gone", "chmod 600 a/b", "put " + lie + " a/b", "put -a " + lie + " a/b", "reput " + lie + " a/b",
 		"rmdir a", "symlink /tmp a/b", "ln c a/b", "cp c a/b", "chmod 000 a", "rename a gone", "rename -l a/b gone", "rm .tmp/*",
 	}
-	cmd := exec.Command("sftp", "-q", "-b", "-", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+d.KnownHosts, "-i", d.Key, "-P", strconv.Itoa(d.Port), d.User+"@127.0.0.1:"+dir)
+	cmd := exec.Command("sftp", "-q", "-b", "-", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile="+d.KnownHosts, "-i", cfg.KeyFile, "-P", strconv.Itoa(d.Port), d.User+"@127.0.0.1:"+cfg.Path)
 	cmd.Stdin = strings.NewReader("-" + strings.Join(attacks, "\n-") + "\nput " + lie + " new\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("sftp: %v: %s", err, out)
@@ -102,7 +104,7 @@ func TestAppendOnlyAttack(t *testing.T) {
 	wantObject(t, tg, "a/b", []byte("a/b"))
 	wantObject(t, tg, "c", []byte("c"))
 	wantNames(t, tg, "", "a/b", "c", "new") // what was tried last, and is allowed
-	if n := leftovers(t, dir); n != 2 {
+	if n := leftovers(t, cfg.Path); n != 2 {
 		t.Errorf("%d names in .tmp; want those of both objects", n)
 	}
 }

@@ -191,13 +191,15 @@ func (t *Target) remove(ctx context.Context, name string) error {
 	if err := target.CheckName(name); err != nil {
 		return err
 	}
-	lost := false // an earlier attempt may have deleted it, and lost the answer
+	tried := false // an earlier attempt deleted it, or may have
 	return t.retry(ctx, func(ctx context.Context, c *conn) error {
 		_, err := t.find(ctx, c, name)
+		if errors.Is(err, fs.ErrNotExist) && tried {
+			return t.syncEntries(ctx, c, path.Dir(name))
+		}
 		if err == nil {
 			err = do(ctx, c, func(s *sftp.Client) error { return s.Remove(t.at(name)) })
-			var again againError
-			lost = lost || errors.As(err, &again)
+			tried = tried || err == nil || !isAnswer(err)
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("%w: user %s may not delete: use an account that may, where this one is append-only or for reading", err, t.cfg.User)
@@ -206,7 +208,7 @@ func (t *Target) remove(ctx context.Context, name string) error {
 			return err
 		}
 		// An absence is flushed, too: a lost connection may have cut short the Delete that caused it.
-		if err := t.syncEntries(ctx, c, path.Dir(name)); err != nil || lost {
+		if err := t.syncEntries(ctx, c, path.Dir(name)); err != nil {
 			return err
 		}
 		return err

@@ -11,8 +11,8 @@ import (
 
 // Attempts of an operation, and the pause after the first; it doubles, and a random part of it is left out.
 const (
-	attempts = 4
-	pause    = 500 * time.Millisecond
+	attempts = 6
+	pause    = 100 * time.Millisecond
 )
 
 // slot is a place for a connection.
