@@ -28,6 +28,7 @@ func limited(d *testenv.SSHD, dir, command string) sftp.Config {
 }
 
 func TestReadOnlyKey(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	put(t, create(t, at(d, "target")), "a/b")
 	tg := open(t, limited(d, "target", "internal-sftp -R"))
@@ -53,6 +54,7 @@ func TestReadOnlyKey(t *testing.T) {
 const appendOnly = "internal-sftp -p open,close,read,write,lstat,stat,fstat,opendir,readdir,mkdir,realpath,hardlink,fsync,statvfs,limits"
 
 func TestAppendOnlyKey(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	full := create(t, at(d, "target"))
 	tg := open(t, limited(d, "target", appendOnly))
@@ -86,6 +88,7 @@ func TestAppendOnlyKey(t *testing.T) {
 
 // TestAppendOnlyAttack is somebody on the backup host, with its key and OpenSSH's own client.
 func TestAppendOnlyAttack(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	cfg := limited(d, "target", appendOnly)
 	tg := create(t, cfg)

@@ -44,7 +44,7 @@ func (t *Target) clean(ctx context.Context, c *conn, olderThan time.Time) error 
 		}
 		err := do(ctx, c, func(s *sftp.Client) error { return s.Remove(t.at(path.Join(tempDir, e.Name()))) })
 		if errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("%w: user %s may not delete: use an account that may", err, t.cfg.User)
+			return fmt.Errorf("%w: user %s may not delete: use a key or an account that may", cause(err), t.cfg.User)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

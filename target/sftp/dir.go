@@ -176,8 +176,9 @@ func (t *Target) syncEntries(ctx context.Context, c *conn, dir string) error {
 				if err != nil {
 					return err
 				}
-				defer f.Close()
-				return f.Sync()
+				err = f.Sync()
+				go func() { _ = f.Close() }() // nothing waits for that
+				return err
 			})
 			if isAnswer(err) {
 				return nil

@@ -202,7 +202,7 @@ func (t *Target) remove(ctx context.Context, name string) error {
 			tried = tried || err == nil || !isAnswer(err)
 		}
 		if errors.Is(err, fs.ErrPermission) {
-			return fmt.Errorf("%w: user %s may not delete: use an account that may, where this one is append-only or for reading", err, t.cfg.User)
+			return fmt.Errorf("%w: user %s may not delete: use a key or an account that may, where this one is append-only or for reading", cause(err), t.cfg.User)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

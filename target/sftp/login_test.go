@@ -50,6 +50,7 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestHostKey(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	cfg := at(d, "target")
 	create(t, cfg)
@@ -78,6 +79,7 @@ func TestHostKey(t *testing.T) {
 
 // TestHostKeyTypes pins one of two keys that a host has, and it is not the one that would be negotiated otherwise.
 func TestHostKeyTypes(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	d.Keygen("rsa", "-t", "rsa", "-b", "2048", "-N", "")
 	d.Give(filepath.Join(d.Base, "rsa"))
@@ -157,6 +159,7 @@ func TestAgent(t *testing.T) {
 
 // TestUnreachable expects each reason to say what to do.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	create(t, at(d, "target"))
 

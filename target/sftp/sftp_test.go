@@ -17,6 +17,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	targettest.Run(t, func(t *testing.T) target.Target {
 		return create(t, at(d, filepath.Join("suite", strings.ReplaceAll(t.Name(), "/", "-"))))

@@ -39,6 +39,7 @@ func hook(b []byte, at int64, do func()) *io.SectionReader {
 
 // TestSessionsKilled kills the server's sessions in the middle of a Put and of a Get; both go on over new ones.
 func TestSessionsKilled(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	tg := create(t, at(d, "target"))
 	want := content(1, 16<<20)
@@ -72,6 +73,7 @@ func TestSessionsKilled(t *testing.T) {
 
 // TestServerKilled takes the server away in the middle of a Put and of a Get: nothing half may be seen when it is back.
 func TestServerKilled(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	tg := create(t, at(d, "target"))
 	want := content(1, 16<<20)
@@ -116,7 +118,8 @@ func TestServerKilled(t *testing.T) {
 // TestLostAnswers ends the connection of a Put after each number of bytes that the server says during one, while the
 // server itself does all that it is asked for.
 func TestLostAnswers(t *testing.T) {
-	const step = 12 // less than any answer
+	t.Parallel()
+	const step = 24 // less than any answer
 	d := testenv.StartSSHD(t)
 	want := content(1, 100_000)
 	p, cfg := through(t, d, "whole")
@@ -171,9 +174,10 @@ func loseAfter(t *testing.T, d *testenv.SSHD, cut int64) {
 
 // TestSilence has the host fall silent: a connection without answers is given up, and what was under way begins anew.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	p, cfg := through(t, d, "target")
-	tg := create(t, sftp.WithBeat(cfg, 100*time.Millisecond))
+	tg := create(t, sftp.WithBeat(cfg, 300*time.Millisecond))
 	want := content(1, 8<<20)
 	put(t, tg, "first")
 	if err := tg.Put(t.Context(), "a/b", hook(want, 4<<20, func() { p.lose(0, true) })); err != nil {
@@ -194,6 +198,7 @@ func TestSilence(t *testing.T) {
 
 // TestSilenceAndContext has the host fall silent for ever: every method returns when its context is done.
 func TestSilenceAndContext(t *testing.T) {
+	t.Parallel()
 	d := testenv.StartSSHD(t)
 	p, cfg := through(t, d, "target")
 	tg := create(t, cfg)
