@@ -23,3 +23,10 @@ type Retainer interface {
 
 // ErrRetained is wrapped by the error of a Delete that such a protection refuses.
 var ErrRetained = errors.New("protected from deletion")
+
+// Prober is a target that can tell what its store lacks.
+type Prober interface {
+	// Probe returns a sentence for each thing that the store does not do, and what is weaker for it. An error is what has to
+	// be repaired before the target can be used.
+	Probe(ctx context.Context) (missing []string, err error)
+}

@@ -1,0 +1,97 @@
+package testenv
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// S3Program is the store that scripts/setup installs.
+const S3Program = "/usr/local/lib/lifeboat-test/bin/versitygw-v1.8.0"
+
+// S3Region is where the store says it is.
+const S3Region = "us-east-1"
+
+// S3 is a store that speaks S3, with versions and object lock.
+type S3 struct {
+	Addr      string // host and port
+	AccessKey string // may do everything
+	SecretKey string
+	t         testing.TB
+}
+
+// StartS3 starts a store without buckets.
+func StartS3(t testing.TB) *S3 {
+	t.Helper()
+	base := t.TempDir()
+	dir := func(name string) string {
+		d := filepath.Join(base, name)
+		must(t, os.Mkdir(d, 0o700))
+		return d
+	}
+	s := &S3{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), AccessKey: "root-" + rand.Text(), SecretKey: rand.Text(), t: t}
+	out, err := os.Create(filepath.Join(base, "log"))
+	must(t, err)
+	cmd := exec.Command(S3Program, "--port", s.Addr, "--region", S3Region, "--health", "/health", "--quiet", "--iam-dir", dir("iam"),
+		"posix", "--versioning-dir", dir("versions"), dir("buckets"))
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.AccessKey, "ROOT_SECRET_ACCESS_KEY="+s.SecretKey)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: run scripts/setup", err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); err = cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-ended
+		must(t, out.Close())
+	})
+	for range 600 {
+		if r, err := http.Get("http://" + s.Addr + "/health"); err == nil {
+			must(t, r.Body.Close())
+			return s
+		}
+		select {
+		case <-ended:
+			b, rerr := os.ReadFile(out.Name())
+			t.Fatalf("the store ended: %v: %s (%v)", err, b, rerr)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	t.Fatalf("the store does not answer on %s", s.Addr)
+	return nil
+}
+
+// URL is the store's endpoint.
+func (s *S3) URL() string { return "http://" + s.Addr }
+
+// Bucket makes a bucket; a locking one keeps versions, too.
+func (s *S3) Bucket(name string, locks bool) {
+	s.t.Helper()
+	args := []string{"create-bucket", "--owner", s.AccessKey, "--bucket", name}
+	if locks {
+		args = append(args, "--object-lock-enabled-for-bucket")
+	}
+	s.admin(args...)
+}
+
+// User makes credentials that may do nothing before a bucket's policy says so.
+func (s *S3) User(accessKey, secretKey string) {
+	s.t.Helper()
+	s.admin("create-user", "--access", accessKey, "--secret", secretKey, "--role", "user")
+}
+
+func (s *S3) admin(args ...string) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), S3Program, append([]string{"admin", "--endpoint-url", s.URL(), "--region", S3Region}, args...)...)
+	cmd.Env = append(os.Environ(), "ADMIN_ACCESS_KEY_ID="+s.AccessKey, "ADMIN_SECRET_ACCESS_KEY="+s.SecretKey)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("%s: %v: %s", args[0], err, bytes.TrimSpace(out))
+	}
+}
