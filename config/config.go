@@ -61,11 +61,19 @@ type Target struct {
 	Offsite bool
 	Path    string // local, sftp
 
-	Endpoint   string // s3: a URL; empty is the provider's own
-	Region     string // s3
-	Bucket     string // s3
-	Prefix     string // s3
-	ObjectLock ObjectLock
+	Endpoint      string // s3: a URL; empty is the provider's own
+	Region        string // s3
+	Bucket        string // s3
+	Prefix        string // s3
+	PathStyle     *bool  // s3: nil is as the endpoint's provider wants it
+	AccessKey     string // s3: without it, credentials come from the environment, shared files or a role
+	SecretKey     Secret // s3: this or a file that holds it, with AccessKey
+	SecretKeyFile string // s3
+	Profile       string // s3: of the shared files
+	CAFile        string // s3: certificates to trust besides the system's
+	SSE           string // s3: "AES256", "aws:kms", or as the bucket has it
+	SSEKMSKey     string // s3
+	ObjectLock    ObjectLock
 
 	Host       string // sftp
 	Port       int    // sftp: 22 unless set

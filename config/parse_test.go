@@ -31,7 +31,7 @@ func TestParseEverythingDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	dur := func(n int, unit string) config.Duration { return config.Duration{N: n, Unit: unit} }
-	least := 1.0
+	least, yes, no := 1.0, true, false
 	want := &config.Config{
 		Repository: "crm-prod",
 		StateDir:   "/var/lib/lifeboat",
@@ -47,6 +47,10 @@ func TestParseEverythingDocumented(t *testing.T) {
 			{Name: "disk", Type: config.Local, Media: "disk", Path: "/backup/lifeboat"},
 			{Name: "cloud", Type: config.S3, Media: "object", Endpoint: "https://s3.example.com", Region: "eu-west-1",
 				Bucket: "crm-backup", Prefix: "prod", ObjectLock: config.ObjectLock{Mode: "compliance", For: dur(30, "d")}},
+			{Name: "vault", Type: config.S3, Bucket: "crm-vault", AccessKey: "AKIA1", SecretKey: "t0ken", PathStyle: &yes, CAFile: "/etc/ca.pem",
+				SSE: "aws:kms", SSEKMSKey: "alias/crm"},
+			{Name: "office", Type: config.S3, Bucket: "crm-office", AccessKey: "AKIA2", SecretKeyFile: "/etc/secret", SSE: "AES256", PathStyle: &no},
+			{Name: "archive", Type: config.S3, Bucket: "crm-archive", Profile: "backup"},
 			{Name: "offsite", Type: config.SFTP, Media: "tape", Offsite: true, Host: "vault.example.com", Port: 22,
 				User: "lifeboat", KeyFile: "/etc/key", KnownHosts: "/etc/known", Path: "/srv/lifeboat"},
 		},
@@ -123,6 +127,18 @@ func TestProblems(t *testing.T) {
 			`6:6: no "host" of an sftp target: it is required`,
 			`6:6: no "path" of an sftp target: it is required`,
 			`7:6: no "path" of a local target: it is required`}},
+		{"s3 credentials", "repository: r\nstate_dir: /s\nkeys: {recipients_file: /r}\ntargets:\n" +
+			"  a: {type: s3, bucket: b, access_key: k}\n  b: {type: s3, bucket: b, secret_key: k}\n" +
+			"  c: {type: s3, bucket: b, access_key: k, secret_key: k, secret_key_file: f}\n" +
+			"  d: {type: s3, bucket: b, access_key: k, secret_key: k, profile: p}\n" +
+			"  e: {type: s3, bucket: b, sse_kms_key: k, path_style: often}\n  f: {type: s3, bucket: b, sse: kms}\n", []string{
+			`5:6: access_key and its secret go together: give access_key with secret_key_file, or neither`,
+			`6:6: access_key and its secret go together: give access_key with secret_key_file, or neither`,
+			`7:6: both secret_key and secret_key_file: keep one of them`,
+			`8:6: both access_key and profile: keep one of them`,
+			`9:6: sse_kms_key without sse: add sse: aws:kms`,
+			`9:56: wrong type: want true or false`,
+			`10:33: unknown value "kms": known are AES256, aws:kms`}},
 		{"types", minimal + "sources:\n  a: {engine: sqlite, path: 5, owner: [x]}\n  b:\n  c: {engine: files, paths: /x}\n", []string{
 			"7:29: wrong type: want a text: put it in quotes",
 			"7:39: wrong type: want a text",

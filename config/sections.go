@@ -127,7 +127,11 @@ func (d *decoder) targetSection(name string, n ast.Node) Target {
 		S3: {
 			{"endpoint", false, address(d, &t.Endpoint)}, {"region", false, text(d, &t.Region)},
 			{"bucket", true, filled(d, &t.Bucket)}, {"prefix", false, text(d, &t.Prefix)},
-			{"object_lock", false, d.objectLock(&t.ObjectLock)},
+			{"path_style", false, func(n ast.Node) { t.PathStyle = new(bool); d.flag(t.PathStyle)(n) }},
+			{"access_key", false, filled(d, &t.AccessKey)}, {"secret_key", false, filled(d, &t.SecretKey)},
+			{"secret_key_file", false, filled(d, &t.SecretKeyFile)}, {"profile", false, filled(d, &t.Profile)},
+			{"ca_file", false, filled(d, &t.CAFile)}, {"sse", false, oneOf(d, &t.SSE, "AES256", "aws:kms")},
+			{"sse_kms_key", false, filled(d, &t.SSEKMSKey)}, {"object_lock", false, d.objectLock(&t.ObjectLock)},
 		},
 		SFTP: {
 			{"host", true, filled(d, &t.Host)}, {"port", false, d.whole(&t.Port, 1, 65535)}, {"user", false, filled(d, &t.User)},
@@ -138,7 +142,29 @@ func (d *decoder) targetSection(name string, n ast.Node) Target {
 	fields := []field{{"type", true, nil}, {"media", false, filled(d, &t.Media)}, {"offsite", false, d.flag(&t.Offsite)}}
 	what := fmt.Sprintf("of %s target", map[TargetType]string{"": "a", Local: "a local", S3: "an s3", SFTP: "an sftp"}[t.Type])
 	d.fields(n, what, entries, append(fields, variant(own, t.Type)...))
+	if t.Type == S3 {
+		d.credentials(n, entries)
+	}
 	return t
+}
+
+// credentials reports what of an s3 target does not go together.
+func (d *decoder) credentials(n ast.Node, entries []entry) {
+	has := func(key string) bool {
+		return slices.ContainsFunc(entries, func(e entry) bool { return e.key == key })
+	}
+	key, secret, file := has("access_key"), has("secret_key"), has("secret_key_file")
+	switch {
+	case secret && file:
+		d.problem(start(n), "both secret_key and secret_key_file", "keep one of them")
+	case key != (secret || file):
+		d.problem(start(n), "access_key and its secret go together", "give access_key with secret_key_file, or neither")
+	case key && has("profile"):
+		d.problem(start(n), "both access_key and profile", "keep one of them")
+	}
+	if has("sse_kms_key") && !has("sse") {
+		d.problem(start(n), "sse_kms_key without sse", "add sse: aws:kms")
+	}
 }
 
 // variant is the fields that kind adds. Where the kind is missing or wrong, which is a problem already, every kind's
