@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,8 +25,8 @@ import (
 )
 
 const (
-	maxAttempts = 6 // of a request; with the pauses between them, about a quarter of a minute
-	maxPause    = 20 * time.Second
+	maxAttempts = 6 // of a request; with the pauses between them, about six seconds
+	firstPause  = 100 * time.Millisecond
 	dialTimeout = 15 * time.Second
 )
 
@@ -77,14 +78,20 @@ func (t *Target) options(o *s3.Options) {
 	o.DisableLogOutputChecksumValidationSkipped = true
 	o.Retryer = retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
-			o.MaxAttempts, o.MaxBackoff = maxAttempts, maxPause
+			o.MaxAttempts, o.Backoff = maxAttempts, retry.BackoffDelayerFunc(pause)
 			o.RateLimiter = ratelimit.None // attempts are bounded; a quota across requests would end a long restore
 			o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
 				"ConditionalRequestConflict": {}, "OperationAborted": {}, "InternalError": {}, "ServiceUnavailable": {},
-				"BadDigest": {}, // the bytes were damaged on their way
+				"BadDigest": {}, "XAmzContentSHA256Mismatch": {}, // the bytes were damaged on their way
 			}})
 		})
 	})
+}
+
+// pause is longer after each failure, and random, so that many clients of a store do not come back at once. Where the store says
+// that it is overloaded, the adaptive mode slows all requests down as well.
+func pause(failures int, _ error) (time.Duration, error) {
+	return rand.N(firstPause << min(failures, maxAttempts)), nil
 }
 
 // pathStyle is whether the bucket is named in the path of a URL or in its host.

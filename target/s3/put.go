@@ -50,8 +50,6 @@ func (t *Target) put(ctx context.Context, name string, body *io.SectionReader, r
 	switch {
 	case code(err) == "PreconditionFailed" || status(err) == http.StatusPreconditionFailed:
 		return fs.ErrExist
-	case code(err) == "BadDigest":
-		return fmt.Errorf("the object is damaged on its way to the store: %w", err)
 	case err != nil:
 		return err
 	}

@@ -56,6 +56,7 @@ func client(store *testenv.S3) *sdk.Client {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	store := start(t)
 	var n atomic.Int64
 	for _, tt := range []struct{ name, bucket, prefix string }{
