@@ -45,6 +45,8 @@ type Copy struct {
 	Err      error
 	// Emptied is set where the marker stood and none of the records that had been stored there.
 	Emptied bool
+	// Weak has a sentence for each thing that init found missing there.
+	Weak []string
 }
 
 // Config is what a host needs to know.

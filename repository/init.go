@@ -48,7 +48,7 @@ func Init(ctx context.Context, c Config, recipients []crypto.Recipient) (_ *Host
 		if copied.Err != nil {
 			return nil, fmt.Errorf("target %s: %w", copied.Name, copied.Err)
 		}
-		if err := probe(ctx, copied.Target); err != nil {
+		if copied.Weak, err = probe(ctx, copied.Target); err != nil {
 			return nil, fmt.Errorf("target %s: %w", copied.Name, err)
 		}
 	}
@@ -288,8 +288,9 @@ func certify(root crypto.RootSecret, host *crypto.HostSecrets, from uint64) (str
 // probePrefix begins the names of what probe writes.
 const probePrefix = "probe-"
 
-// probe makes sure that a target keeps its contract where it matters most: nothing is ever replaced.
-func probe(ctx context.Context, t target.Target) (err error) {
+// probe makes sure that a target keeps its contract where it matters most: nothing is ever replaced. It says what else is
+// missing: a target on which nothing may be deleted is a good one, but somebody else has to clean it.
+func probe(ctx context.Context, t target.Target) (weak []string, err error) {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
 	name := probePrefix + hex.EncodeToString(random[:])
@@ -297,20 +298,27 @@ func probe(ctx context.Context, t target.Target) (err error) {
 		return t.Put(ctx, name, io.NewSectionReader(strings.NewReader(s), 0, int64(len(s))))
 	}
 	if err := put("first"); err != nil {
-		return fmt.Errorf("cannot be written: %w", err)
+		return nil, fmt.Errorf("cannot be written: %w", err)
 	}
 	defer func() {
-		if derr := t.Delete(ctx, name); err == nil && derr != nil {
+		derr := t.Delete(ctx, name)
+		switch {
+		case errors.Is(derr, fs.ErrPermission), errors.Is(derr, target.ErrRetained):
+			weak = append(weak, fmt.Sprintf("objects cannot be deleted, so its space is never free again by `lifeboat forget`: %v", derr))
+		case err == nil && derr != nil:
 			err = fmt.Errorf("cannot delete what it wrote: %w", derr)
 		}
 	}()
 	if err := put("second"); !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("does not refuse to replace an object (%w): its copies could be overwritten", err)
+		return nil, fmt.Errorf("does not refuse to replace an object (%w): its copies could be overwritten", err)
 	}
 	if b, err := target.Read(ctx, t, name, 64); err != nil || string(b) != "first" {
-		return fmt.Errorf("does not return what was written: %w", err)
+		return nil, fmt.Errorf("does not return what was written: %w", err)
 	}
-	return nil
+	if p, ok := t.(target.Prober); ok {
+		return p.Probe(ctx)
+	}
+	return nil, nil
 }
 
 // TakeOver makes this host the writer of the repository that the targets hold: with an identity it opens the host's

@@ -146,6 +146,9 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 			missed++
 		}
 		fmt.Fprintf(a.out, "target      %s: %s\n", c.Name, state)
+		for _, w := range c.Weak {
+			a.note("warning: target %s: %s", c.Name, w)
+		}
 	}
 	a.note("Write the fingerprint on your recovery sheet: it is how a restore knows that a copy is genuine.")
 	if x.identity == "" {

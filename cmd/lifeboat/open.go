@@ -55,6 +55,7 @@ func openTarget(t config.Target, create bool) (target.Target, error) {
 	case config.SFTP:
 		return openSFTP(t, create)
 	case config.S3:
+		return openS3(t)
 	}
 	return nil, fmt.Errorf("targets of type %s are not in this version", t.Type)
 }
@@ -80,8 +81,12 @@ func (a *app) copies(create bool) ([]*repository.Copy, error) {
 func (a *app) apart(cfg *config.Config) error {
 	places := []place{{"state_dir", resolved(cfg.StateDir)}}
 	for _, t := range cfg.Targets {
-		if t.Type == config.Local {
+		switch t.Type {
+		case config.Local:
 			places = append(places, place{"target " + t.Name, resolved(t.Path)})
+		case config.S3:
+			places = append(places, place{"target " + t.Name, placeS3(t)})
+		case config.SFTP:
 		}
 	}
 	for i, p := range places {
@@ -194,11 +199,14 @@ func openURL(s string) (target.Target, error) {
 	if err != nil {
 		return nil, usagef("--from %q: %w", s, err)
 	}
-	if u.Scheme == "sftp" {
+	switch u.Scheme {
+	case "sftp":
 		return openSFTPURL(s, u)
-	}
-	if u.Scheme != "file" {
-		return nil, usagef("--from %q: %s is not in this version, only file:///path and sftp://user@host/path", s, u.Scheme)
+	case "s3":
+		return openS3URL(s, u)
+	case "file":
+	default:
+		return nil, usagef("--from %q: %s is not in this version, only file:///path, sftp://user@host/path and s3://bucket/prefix", s, u.Scheme)
 	}
 	if u.Host != "" || u.Path == "" || u.RawQuery != "" {
 		return nil, usagef("--from %q: write file:///path, with three slashes", s)
