@@ -66,8 +66,11 @@ const writeBehind = 8 << 20
 // touched. What an earlier restore left half done is removed.
 func NewDirectory(dir string, size int64) (*Directory, error) {
 	d := newDirectory(dir)
-	if _, ok, err := readMarker(dir); err != nil || ok {
-		return nil, errors.Join(fmt.Errorf("%w: restore to %s: a restore that was to reuse it did not end: repeat with --reuse, or choose another directory", ErrRefused, dir), err)
+	switch _, ok, err := readMarker(dir); {
+	case err != nil:
+		return nil, fmt.Errorf("%w: restore to %s: %w", ErrRefused, dir, err)
+	case ok:
+		return nil, fmt.Errorf("%w: restore to %s: a restore that was to reuse it did not end: repeat with --reuse, or choose another directory", ErrRefused, dir)
 	}
 	entries, err := os.ReadDir(dir)
 	switch {

@@ -27,7 +27,7 @@ func (m *model) reuse() {
 	if err := os.WriteFile(outside, []byte("precious"), 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	for n := range 12 {
+	for n := range 6 {
 		i := m.rand.IntN(len(m.taken))
 		if err := os.WriteFile(filepath.Join(dir, key), nil, 0o600); err != nil {
 			m.t.Fatal(err)

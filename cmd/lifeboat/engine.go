@@ -141,7 +141,7 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 				return nil, err
 			}
 			for _, dir := range s.Left() {
-				a.note("the tablespace in %s is not in the snapshot: its files stay there", dir)
+				a.note("what is in %s stays there: the restored cluster will not lead to it", dir)
 			}
 			return s, nil
 		},

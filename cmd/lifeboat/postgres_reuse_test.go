@@ -147,6 +147,11 @@ func TestPostgresReuseRefused(t *testing.T) {
 	if after := tree(t, dir) + tree(t, dir+"-tablespaces"); after != before {
 		t.Errorf("what was refused changed the directory:\n%s, not\n%s", after, before)
 	}
+	wal := filepath.Join(t.TempDir(), "wal")
+	x.must(errors.Join(os.Rename(filepath.Join(dir, "pg_wal"), wal), os.Symlink(wal, filepath.Join(dir, "pg_wal"))))
+	if s := x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", dir, "--reuse", "--dry-run"); !strings.Contains(s.err, wal+" stays there") {
+		t.Error(s)
+	}
 	x.small("1m", "restored/disk")
 	refuse(dir, "disk is another file system")
 }

@@ -110,6 +110,9 @@ func (s *Sink) checkLinks(dir string) error {
 		return err
 	}
 	s.left = nil
+	if to, err := os.Readlink(filepath.Join(dir, "pg_wal")); err == nil { // the log comes back into the data directory
+		s.left = append(s.left, to)
+	}
 	for _, e := range entries {
 		if e.Type() != fs.ModeSymlink {
 			continue
@@ -128,7 +131,7 @@ func (s *Sink) checkLinks(dir string) error {
 	return nil
 }
 
-// Left are directories of tablespaces that a reused data directory has and the snapshot has not: they stay as they are.
+// Left are the directories that a reused data directory leads to and the restored one does not: they stay as they are.
 func (s *Sink) Left() []string { return s.left }
 
 // spaceEntry is what may stand at the top of a tablespace: the directory of a version of the server.
