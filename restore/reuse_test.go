@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"lifeboat/restore"
@@ -66,9 +67,9 @@ func (m *model) over(ctx context.Context, dir string, i int, dry bool, until int
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	left := until
+	var done atomic.Int64
 	count := func(n int64) {
-		if left -= n; until > 0 && left <= 0 {
+		if done.Add(n) >= until && until > 0 {
 			cancel()
 		}
 	}
