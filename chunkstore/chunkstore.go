@@ -17,7 +17,7 @@ import (
 )
 
 // Class says who can read a frame.
-type Class int
+type Class uint8
 
 // The classes of frames.
 const (

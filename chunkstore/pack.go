@@ -68,6 +68,9 @@ func (r *Repack) Add(ctx context.Context, t target.Target, p Pack, live func(cry
 	if err != nil {
 		return err
 	}
+	if r.made == nil {
+		r.made = make([]byte, 0, packTarget+2*frameTarget)
+	}
 	if r.open == nil {
 		r.open = openIn(r.made)
 	}
