@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"lifeboat/capture"
 	"lifeboat/internal/testenv"
+	"lifeboat/snapshot"
 )
 
 // TestS3 keeps copies in two buckets beside a disk, and restores from one with nothing but its URL and the identity.
@@ -42,5 +44,20 @@ func TestS3(t *testing.T) {
 	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  a: {type: s3, bucket: plain, %s}\n  b: {type: s3, bucket: plain, prefix: x, %[1]s}\n", keys))
 	if s := x.want(2, "init"); !strings.Contains(s.err, "one inside the other") {
 		t.Errorf("init says %s", s)
+	}
+}
+
+// TestSweepable holds what a lock must not hold: it names the same objects that capture replaces.
+func TestSweepable(t *testing.T) {
+	digest, source := strings.Repeat("0", 64), strings.Repeat("a", 16)
+	n := capture.Name{Source: source, From: snapshot.Pos{Line: 1, Offset: 1}, To: snapshot.Pos{Line: 1, Offset: 2}, Kind: capture.Tail, Digest: digest}
+	s := n
+	s.Kind = capture.Segment
+	for name, want := range map[string]bool{
+		n.String(): true, "probe-00": true, s.String(): false, "packs/" + digest: false, "log/x-tail-" + digest: false, "journal/probe-1": false,
+	} {
+		if got := sweepable(name); got != want {
+			t.Errorf("sweepable(%s) is %v; want %v", name, got, want)
+		}
 	}
 }
