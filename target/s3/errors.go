@@ -176,3 +176,14 @@ func status(err error) int {
 	}
 	return 0
 }
+
+// attempt counts the requests up to the one that the store answered with err; zero where that is not known.
+func attempt(err error) (n int) {
+	var r *smithyhttp.ResponseError
+	if errors.As(err, &r) && r.Response != nil && r.Response.Request != nil {
+		if _, err := fmt.Sscanf(r.Response.Request.Header.Get("Amz-Sdk-Request"), "attempt=%d;", &n); err != nil {
+			return 0
+		}
+	}
+	return n
+}

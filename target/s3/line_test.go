@@ -116,3 +116,21 @@ func TestCutParts(t *testing.T) {
 	wantError(t, tg.Put(ctx, "packs/large", body(large)), context.Canceled)
 	wantUploads(t, store, 0)
 }
+
+// TestLostAnswer stores an object whose answer never comes: the next attempt finds it taken, and knows it for its own. Another's is not.
+func TestLostAnswer(t *testing.T) {
+	store := start(t)
+	tg, line := behind(t, store, 2*time.Second)
+	if err := tg.Put(t.Context(), "packs/first", text("first")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{"packs/new": nil, "packs/first": fs.ErrExist} {
+		line.CutAll()
+		line.Down(testenv.Fault{Cut: true, Times: 1})
+		if err := tg.Put(t.Context(), name, text("second")); !errors.Is(err, want) {
+			t.Errorf("put %s: %v; want %v", name, err, want)
+		}
+	}
+	wantObject(t, tg, "packs/first", []byte("first"))
+	wantObject(t, tg, "packs/new", []byte("second"))
+}

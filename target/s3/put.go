@@ -48,7 +48,11 @@ func (t *Target) put(ctx context.Context, name string, body *io.SectionReader, r
 		etag, err = t.putParts(ctx, key, body, condition, mode, until)
 	}
 	switch {
-	case code(err) == "PreconditionFailed" || status(err) == http.StatusPreconditionFailed:
+	case status(err) == http.StatusPreconditionFailed:
+		// The answer to an earlier attempt may have been lost: then this object is the one it stored.
+		if sum != "" && attempt(err) > 1 && t.readBack(ctx, key, sum) == nil {
+			return nil
+		}
 		return fs.ErrExist
 	case err != nil:
 		return err
@@ -63,11 +67,12 @@ func (t *Target) putSingle(ctx context.Context, key string, body *io.SectionRead
 	}
 	in := t.input(key, body, digest)
 	in.IfNoneMatch, in.ObjectLockMode, in.ObjectLockRetainUntilDate = condition, mode, until
+	sum = hex.EncodeToString(digest)
 	out, err := t.client.PutObject(ctx, in)
 	if err != nil {
-		return "", "", err
+		return "", sum, err
 	}
-	return deref(out.ETag), hex.EncodeToString(digest), nil
+	return deref(out.ETag), sum, nil
 }
 
 // input is a request to store a body of which the MD5 is known.
@@ -157,6 +162,15 @@ func (t *Target) confirm(ctx context.Context, key string, size int64, etag, sum 
 	if sum == "" || t.opaque.Load() || strings.EqualFold(strings.Trim(etag, `"`), sum) {
 		return nil
 	}
+	if err := t.readBack(ctx, key, sum); err != nil {
+		return err
+	}
+	t.opaque.Store(true)
+	return nil
+}
+
+// readBack compares the object that stands with the MD5 of what was sent.
+func (t *Target) readBack(ctx context.Context, key, sum string) error {
 	r, err := t.openReader(ctx, key, 0, -1)
 	if err != nil {
 		return fmt.Errorf("read back: %w", err)
@@ -169,7 +183,6 @@ func (t *Target) confirm(ctx context.Context, key string, size int64, etag, sum 
 	if hex.EncodeToString(h.Sum(nil)) != sum {
 		return fmt.Errorf("%w: it returns other bytes", errLost)
 	}
-	t.opaque.Store(true)
 	return nil
 }
 
