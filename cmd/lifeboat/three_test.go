@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lifeboat/internal/testenv"
+)
+
+// three founds a repository on a disk, in a bucket with object lock, and on another host.
+func three(t *testing.T) (x *fixture, store *testenv.S3, host *testenv.SSHD) {
+	t.Helper()
+	store, host = testenv.StartS3(t), testenv.StartSSHD(t)
+	store.Bucket("locks", true)
+	x = newFixture(t, "disk")
+	t.Setenv("AWS_ACCESS_KEY_ID", store.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", store.SecretKey)
+	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  disk: {type: local, path: %s}\n", x.path("disk"))+
+		fmt.Sprintf("  cloud: {type: s3, bucket: locks, prefix: prod, endpoint: %q, object_lock: {mode: governance, for: 30d}}\n", store.URL())+onSFTP(host, "vault"))
+	x.want(0, "init", "--identity", x.path("key"))
+	return x, store, host
+}
+
+// ruin spoils some of the objects below a directory at random.
+func ruin(t *testing.T, dir string, rng *rand.Rand) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || rng.IntN(2) == 0 {
+			return err
+		}
+		n++
+		if rng.IntN(3) == 0 {
+			return os.Remove(path)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, spoil([]string{"flip", "truncate"}[rng.IntN(2)], b), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestThreeCopies backs up to three kinds of targets, ruins two of them by hand, restores and heals, and restores in the end from the one that
+// is left, on a host that knows nothing but its URL and has the identity.
+func TestThreeCopies(t *testing.T) {
+	x, store, host := three(t)
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	x.want(0, "status")
+	x.want(0, "check", "--identity", x.path("key"))
+	want := x.database()
+
+	rng := rand.New(rand.NewPCG(11, 4))
+	vault := filepath.Join(host.Home, "vault")
+	ruined := 0
+	for _, part := range []string{"packs", "index", "keys"} {
+		ruined += ruin(t, x.path("disk", part), rng) + ruin(t, filepath.Join(vault, part), rng)
+	}
+	if ruined < 5 {
+		t.Fatalf("only %d objects were spoilt", ruined)
+	}
+	s := x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", x.path("amid"))
+	if !bytes.Equal(x.read("amid", "crm.db"), want) || !strings.Contains(s.err, "reading another copy") {
+		t.Errorf("a restore amid the damage: %s", s)
+	}
+	x.want(3, "check")
+	x.want(0, "heal")
+	x.want(0, "check", "--identity", x.path("key"))
+	x.want(0, "backup", "crm")
+
+	host.Kill()
+	x.must(churnRows(t.Context(), x.path("crm.db"), 2, 20))
+	x.want(3, "backup", "crm")
+	host.Start()
+	if s := x.want(0, "copy"); !strings.Contains(s.out, "offsite  brought up to date") {
+		t.Error(s)
+	}
+	x.want(0, "status")
+	want = x.database()
+
+	x.must(os.RemoveAll(x.path("disk")))
+	x.must(os.RemoveAll(vault))
+	elsewhere := &fixture{t: t, dir: t.TempDir()}
+	from := "s3://locks/prod?" + url.Values{"endpoint": {store.URL()}, "region": {testenv.S3Region}, "path_style": {"true"}}.Encode()
+	elsewhere.want(0, "restore", "crm", "-c", "", "--from", from, "--identity", x.path("key"), "--to", elsewhere.path("out"))
+	if !bytes.Equal(elsewhere.read("out", "crm.db"), want) {
+		t.Error("the last copy yields another database")
+	}
+}
