@@ -487,7 +487,8 @@ func (p *pipe) tail(ctx context.Context, open stretch) error {
 	return nil
 }
 
-// drop deletes the tails that an object covers.
+// drop deletes the tails that an object covers. Where the target lets nobody delete they stay, and take room and nothing else: a later run that may
+// delete finds them.
 func (p *pipe) drop(ctx context.Context, by Name) error {
 	var keep []Name
 	for _, t := range p.tails {
@@ -495,7 +496,8 @@ func (p *pipe) drop(ctx context.Context, by Name) error {
 			keep = append(keep, t)
 			continue
 		}
-		if err := p.Target.Target.Delete(ctx, t.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := p.Target.Target.Delete(ctx, t.String())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, target.ErrRetained) {
 			return err
 		}
 	}

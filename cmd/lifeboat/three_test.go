@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"lifeboat/internal/testenv"
@@ -98,4 +99,32 @@ func TestThreeCopies(t *testing.T) {
 	if !bytes.Equal(elsewhere.read("out", "crm.db"), want) {
 		t.Error("the last copy yields another database")
 	}
+}
+
+// TestPostgresAppendOnly captures a log onto a host where nothing can be deleted: tails stay there, and nothing else is different.
+func TestPostgresAppendOnly(t *testing.T) {
+	d := testenv.StartSSHD(t)
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	conf := string(x.read("lifeboat.yaml")) + onSFTP(d, filepath.Join(d.Home, "vault"))
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), []byte(conf), 0o600))
+	x.want(0, "init", "--identity", x.path("key"))
+	key := d.Keygen("limited")
+	d.Allow(key, addOnly(t))
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), []byte(strings.Replace(conf, d.Key, key, 1)), 0o600))
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	for range 3 {
+		add(pg, 2)
+		x.caught(pg) // switches to another segment
+	}
+	end(syscall.SIGTERM)
+	if said := string(x.read("stream.log")); strings.Contains(said, "offsite") {
+		t.Errorf("the stream says %s", said)
+	}
+	_, query := x.boot(pg, "--from", "offsite")
+	if n := consistent(t, query); n != 6 {
+		t.Errorf("%d transactions came back, not 6", n)
+	}
+	x.want(0, "check", "--identity", x.path("key"))
 }
