@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lifeboat/capture"
 	"lifeboat/internal/testenv"
@@ -37,8 +38,18 @@ func TestS3(t *testing.T) {
 	if !bytes.Equal(x.restored("--from", "s3://locks/prod?region=us-east-1&path_style=true&endpoint="+store.URL()), x.database()) {
 		t.Error("the database that was restored from a bucket is not the one that was backed up")
 	}
-	x.want(0, "backup", "crm", "--full")
-	x.want(0, "forget", "s2", "--yes")
+	x.rewrite()
+	x.want(0, "backup", "crm")
+	if s := x.want(0, "forget", "s2", "--yes"); !strings.Contains(s.out+s.err, "are deleted after") {
+		t.Errorf("forget says %s", s)
+	}
+	// Weeks later what it alone needed is deleted, but not where it is locked: that is no failure.
+	x.shift = 8 * 24 * time.Hour
+	x.want(0, "backup", "crm")
+	if s := x.want(0, "forget", "s3", "--yes"); !strings.Contains(s.out, "deleted") {
+		t.Errorf("forget says %s", s)
+	}
+	x.want(0, "check", "--from", "vault", "--identity", x.path("key"), "--read-data=100%")
 
 	// One bucket inside another's prefix would be one copy.
 	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  a: {type: s3, bucket: plain, %s}\n  b: {type: s3, bucket: plain, prefix: x, %[1]s}\n", keys))

@@ -38,7 +38,7 @@ func (t *Target) putParts(ctx context.Context, key string, body *io.SectionReade
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 		defer cancel()
 		if aerr := t.abort(ctx, key, begun.UploadId); aerr != nil {
-			err = fmt.Errorf("%w; and its parts stay until `lifeboat prune`: %w", err, aerr)
+			err = fmt.Errorf("%w; and its parts stay until `lifeboat forget`: %w", err, aerr)
 		}
 	}()
 	parts, err := t.uploadParts(ctx, key, begun.UploadId, body)
