@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -20,7 +17,6 @@ import (
 	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
-	"lifeboat/internal/atomicfile"
 	"lifeboat/journal"
 	"lifeboat/snapshot"
 	"lifeboat/target"
@@ -28,9 +24,6 @@ import (
 
 // maxIndexes is how many index objects a repository has before they are merged into one.
 const maxIndexes = 32
-
-// damagedDir holds, per target, the packs that a check found damaged.
-const damagedDir = "damaged"
 
 // Backup is one backup to take.
 type Backup struct {
@@ -359,39 +352,6 @@ func (h *Host) cleanMaps() error {
 		keep[id] = true
 	}
 	return snapshot.CleanMaps(filepath.Join(h.StateDir, mapsDir), keep)
-}
-
-// Damaged returns the objects on a target that the last check found damaged.
-func (h *Host) Damaged(name string) map[string]bool {
-	out := map[string]bool{}
-	b, err := os.ReadFile(filepath.Join(h.StateDir, damagedDir, name+".json"))
-	var list []string
-	if err != nil || json.Unmarshal(b, &list) != nil {
-		return out
-	}
-	for _, o := range list {
-		out[o] = true
-	}
-	return out
-}
-
-// SetDamaged records what a check found: the next backup stores the lost content again.
-func SetDamaged(stateDir, name string, objects []string) error {
-	dir := filepath.Join(stateDir, damagedDir)
-	if len(objects) == 0 {
-		if err := os.Remove(filepath.Join(dir, name+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	b, err := json.Marshal(objects)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(dir, name+".json"), b, 0o600)
 }
 
 // fetch copies an object into w and verifies it against the digest in its name.

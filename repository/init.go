@@ -213,7 +213,7 @@ func (h *Host) prepare(ctx context.Context) error {
 			return fmt.Errorf("target %s: %w", c.Name, err)
 		}
 		if c.Position = n; n == 0 {
-			if err := SetDamaged(h.StateDir, c.Name, nil); err != nil { // nothing of the former copy is left
+			if err := SetChecked(h.StateDir, c.Name, Checked{}); err != nil { // nothing of the former copy is left
 				return err
 			}
 			if err := empty(ctx, c); merr != nil && err != nil {
@@ -424,7 +424,7 @@ func (h *Host) adopt(ctx context.Context, r *Reader, identities []age.Identity) 
 	if h.keys, err = h.secrets.Keys(); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{catalogFile, mapsDir, damagedDir} {
+	for _, name := range []string{catalogFile, mapsDir, checksDir} {
 		if err := os.RemoveAll(filepath.Join(h.StateDir, name)); err != nil {
 			return nil, fmt.Errorf("clear the state directory: %w", err)
 		}

@@ -243,7 +243,7 @@ func (v *vessel) check(name string) *verify.Report {
 	if r.Broken != nil {
 		damaged = append(damaged, journal.Name(r.Chain.Len()+1))
 	}
-	if err := repository.SetDamaged(v.path("state"), name, damaged); err != nil {
+	if err := repository.SetChecked(v.path("state"), name, repository.Checked{Time: time.Now(), Damaged: damaged}); err != nil {
 		v.t.Fatal(err)
 	}
 	return report

@@ -158,7 +158,12 @@ func (a *app) known(name string, r *repository.Reader, report *verify.Report, fu
 	if r.Broken != nil {
 		damaged = append(damaged, journal.Name(r.Chain.Len()+1))
 	}
-	return repository.SetDamaged(a.cfg.StateDir, name, damaged)
+	err = repository.SetChecked(a.cfg.StateDir, name, repository.Checked{Time: a.now().UTC(), Damaged: damaged})
+	if err != nil && len(damaged) == 0 { // the check stands, and nothing must be stored again
+		a.note("lifeboat: warning: this check cannot be noted for `lifeboat status`: %v", err)
+		return nil
+	}
+	return err
 }
 
 func parseShare(s string) (float64, error) {

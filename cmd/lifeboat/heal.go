@@ -99,7 +99,7 @@ func (a *app) remember(name string, lost []string) error {
 	if _, err := journal.ReadHead(a.cfg.StateDir); absent(err) {
 		return nil
 	}
-	return repository.SetDamaged(a.cfg.StateDir, name, lost)
+	return repository.SetChecked(a.cfg.StateDir, name, repository.Checked{Time: a.now().UTC(), Damaged: lost})
 }
 
 // lost says which snapshots need objects that are lost on every copy, and which of their files, as far as keys are at hand.

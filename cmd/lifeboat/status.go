@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"lifeboat/journal"
 	"lifeboat/repository"
+	"lifeboat/target"
 )
 
 // sourceStatus is one source in JSON.
@@ -32,6 +34,12 @@ type copyStatus struct {
 	Behind  uint64 `json:"behind"`
 	Damaged int    `json:"damaged_objects"`
 	Error   string `json:"error,omitempty"`
+
+	Media       string     `json:"media"`
+	Offsite     bool       `json:"offsite"`
+	Lag         int64      `json:"lag_seconds"`  // since the first record that it lacks
+	LockedUntil *time.Time `json:"locked_until"` // what the newest snapshot added
+	LastCheck   *time.Time `json:"last_check"`   // of all of it
 }
 
 type statusReport struct {
@@ -40,6 +48,7 @@ type statusReport struct {
 	Verdict     string         `json:"verdict"`
 	Sources     []sourceStatus `json:"sources"`
 	Copies      []copyStatus   `json:"copies"`
+	Policies    []policyStatus `json:"policies"`
 	Foreign     string         `json:"foreign,omitempty"` // somebody else writes
 }
 
@@ -54,7 +63,7 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			report := statusReport{Repository: r.Chain.Repository().String(), Verdict: "ok", Sources: []sourceStatus{}}
+			report := statusReport{Repository: r.Chain.Repository().String(), Verdict: "ok", Sources: []sourceStatus{}, Policies: []policyStatus{}}
 			if report.Fingerprint, err = r.Fingerprint(); err != nil {
 				return err
 			}
@@ -76,6 +85,8 @@ func (a *app) status() *cobra.Command {
 			for _, s := range a.cfg.Sources {
 				report.source(s.Name, list, positions, a.now())
 			}
+			a.details(c.Context(), &report, positions, r)
+			report.judge(a.cfg, positions)
 			return a.reported(report)
 		},
 	}
@@ -98,6 +109,30 @@ func (r *statusReport) copies(stateDir string, positions []*repository.Copy, hea
 			r.Verdict = "bad"
 		}
 		r.Copies = append(r.Copies, s)
+	}
+}
+
+// details adds what is known of each copy beyond its state.
+func (a *app) details(ctx context.Context, report *statusReport, positions []*repository.Copy, r *repository.Reader) {
+	var newest []target.Object
+	if all := r.Chain.Snapshots(); len(all) > 0 {
+		newest = all[len(all)-1].Objects
+	}
+	for i, p := range positions {
+		s := &report.Copies[i]
+		if t, ok := a.cfg.Target(p.Name); ok {
+			s.Media, s.Offsite = mediaOf(t), t.Offsite
+		}
+		if at := repository.LastCheck(a.cfg.StateDir, p.Name).Time; !at.IsZero() {
+			s.LastCheck = &at
+		}
+		if p.Err != nil {
+			continue
+		}
+		if p.Position < r.Chain.Len() {
+			s.Lag = int64(a.now().Sub(r.Chain.Entries()[p.Position].Time).Seconds())
+		}
+		s.LockedUntil = locked(ctx, p.Target, newest, a.now())
 	}
 }
 
@@ -133,9 +168,19 @@ func (a *app) reported(r statusReport) error {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f x\t%d\t%s\n", s.Source, s.Last.ID, humanize.RelTime(s.Last.Taken, s.Last.Taken.Add(time.Duration(s.Age)*time.Second), "", ""), humanize.IBytes(uint64(s.Last.Size)), s.Last.Reads, s.Count, s.Verdict)
 		}
-		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED")
+		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED\tMEDIA\tLOCKED UNTIL\tLAST CHECK")
 		for _, c := range r.Copies {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\n", c.Target, c.State, c.Records, c.Behind, c.Damaged)
+			media := c.Media
+			if c.Offsite {
+				media += ", offsite"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", c.Target, c.State, c.Records, c.Behind, c.Damaged, media, day(c.LockedUntil), day(c.LastCheck))
+		}
+		if len(r.Policies) > 0 {
+			fmt.Fprintln(w, "\nPOLICY\tSOURCE\tCOPIES-MEDIA-OFFSITE-LOCKED\tWANTED\tVERDICT")
+		}
+		for _, p := range r.Policies {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Source, p.Have, p.Want, p.Verdict)
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -150,6 +195,11 @@ func (a *app) reported(r statusReport) error {
 			bad = append(bad, fmt.Sprintf("source %s was never backed up", s.Source))
 		}
 	}
+	for _, p := range r.Policies {
+		if len(p.Unmet) > 0 {
+			bad = append(bad, fmt.Sprintf("policy %s is not met for %s: %s", p.Name, p.Source, strings.Join(p.Unmet, "; ")))
+		}
+	}
 	for _, c := range r.Copies {
 		switch {
 		case c.Error != "":
@@ -162,4 +212,12 @@ func (a *app) reported(r statusReport) error {
 		return verdictError{errors.New(strings.Join(bad, "\nlifeboat: "))}
 	}
 	return nil
+}
+
+// day is a time for people, to the minute.
+func day(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04Z")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"lifeboat/internal/testenv"
 )
@@ -24,7 +26,9 @@ func three(t *testing.T) (x *fixture, store *testenv.S3, host *testenv.SSHD) {
 	t.Setenv("AWS_ACCESS_KEY_ID", store.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", store.SecretKey)
 	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  disk: {type: local, path: %s}\n", x.path("disk"))+
-		fmt.Sprintf("  cloud: {type: s3, bucket: locks, prefix: prod, endpoint: %q, object_lock: {mode: governance, for: 30d}}\n", store.URL())+onSFTP(host, "vault"))
+		fmt.Sprintf("  cloud: {type: s3, bucket: locks, prefix: prod, endpoint: %q, object_lock: {mode: governance, for: 30d}}\n", store.URL())+
+		strings.Replace(onSFTP(host, "vault"), "path:", "offsite: true, media: tape, path:", 1)+
+		"policies:\n  crm: {sources: [crm], copies: {count: 3, media: 3, offsite: 1, immutable: 1}}\n")
 	x.want(0, "init", "--identity", x.path("key"))
 	return x, store, host
 }
@@ -59,8 +63,18 @@ func TestThreeCopies(t *testing.T) {
 	x.want(0, "backup", "crm")
 	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
 	x.want(0, "backup", "crm")
-	x.want(0, "status")
+	if s := x.want(3, "status"); !strings.Contains(s.err, "0 of 3 copies") || !strings.Contains(s.err, "cloud does not count: it was never checked") {
+		t.Error(s)
+	}
 	x.want(0, "check", "--identity", x.path("key"))
+	var report statusReport
+	x.must(json.Unmarshal([]byte(x.want(0, "status", "--json").out), &report))
+	if p := report.Policies; len(p) != 1 || p[0].Verdict != "ok" || p[0].Have != (copiesStatus{3, 3, 1, 1}) {
+		t.Errorf("the rule says %+v", p)
+	}
+	if until := report.Copies[1].LockedUntil; until == nil || time.Until(*until) < 29*24*time.Hour || report.Copies[0].LockedUntil != nil {
+		t.Errorf("locked until %v", until)
+	}
 	want := x.database()
 
 	rng := rand.New(rand.NewPCG(11, 4))
@@ -77,6 +91,9 @@ func TestThreeCopies(t *testing.T) {
 		t.Errorf("a restore amid the damage: %s", s)
 	}
 	x.want(3, "check")
+	if s := x.want(3, "status"); !strings.Contains(s.err, "1 of 3 copies") || !strings.Contains(s.err, "offsite does not count: it is damaged") {
+		t.Error(s)
+	}
 	x.want(0, "heal")
 	x.want(0, "check", "--identity", x.path("key"))
 	x.want(0, "backup", "crm")
@@ -84,6 +101,9 @@ func TestThreeCopies(t *testing.T) {
 	host.Kill()
 	x.must(churnRows(t.Context(), x.path("crm.db"), 2, 20))
 	x.want(3, "backup", "crm")
+	if s := x.want(3, "status"); !strings.Contains(s.err, "offsite does not count: it cannot be reached") {
+		t.Error(s)
+	}
 	host.Start()
 	if s := x.want(0, "copy"); !strings.Contains(s.out, "offsite  brought up to date") {
 		t.Error(s)
