@@ -120,6 +120,8 @@ type capture struct {
 	sealers sealers // of segments
 	pipes   []*pipe
 
+	telling sync.Mutex // held before mu
+
 	mu      sync.Mutex
 	open    stretch             // the segment that is being filled
 	early   []snapshot.LogEvent // whose records end in what is still to come
@@ -275,6 +277,8 @@ func (c *capture) seal(by sealers, s stretch, kind Kind, proof Proof) (Name, []b
 
 // reached notes that the log stands on a target up to at.
 func (c *capture) reached(at snapshot.Pos) {
+	c.telling.Lock() // else two pipes could tell in the wrong order
+	defer c.telling.Unlock()
 	c.mu.Lock()
 	further := at.Line != c.durable.Line || at.Offset > c.durable.Offset
 	if further {

@@ -72,6 +72,7 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	if err := h.Replicate(ctx); err != nil {
 		return d, err
 	}
+	d.Warnings = append(d.Warnings, h.renewLocks(ctx)...)
 	done, err := h.sweep(ctx, first)
 	if done {
 		var c Collected

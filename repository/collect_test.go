@@ -432,6 +432,8 @@ func (l locked) Delete(ctx context.Context, name string) error {
 
 func (l locked) Retain(context.Context, string, time.Time) error { return errors.ErrUnsupported }
 
+func (l locked) Term() time.Duration { return 30 * 24 * time.Hour }
+
 func (l locked) Retained(_ context.Context, name string) (time.Time, error) {
 	return unlocks.AddDate(0, 0, int(name[len(name)-1]-'0')), nil
 }

@@ -424,7 +424,7 @@ func (h *Host) adopt(ctx context.Context, r *Reader, identities []age.Identity) 
 	if h.keys, err = h.secrets.Keys(); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{catalogFile, mapsDir, checksDir} {
+	for _, name := range []string{catalogFile, mapsDir, checksDir, locksDir} {
 		if err := os.RemoveAll(filepath.Join(h.StateDir, name)); err != nil {
 			return nil, fmt.Errorf("clear the state directory: %w", err)
 		}

@@ -15,6 +15,8 @@ type Repairer interface {
 
 // Retainer is a target that can protect objects from being deleted by anybody until a time.
 type Retainer interface {
+	// Term is how long Put protects an object that is to stay.
+	Term() time.Duration
 	// Retain protects an object at least until a time. It never shortens.
 	Retain(ctx context.Context, name string, until time.Time) error
 	// Retained returns the time until which an object is protected; zero where it is not.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -40,6 +41,8 @@ type copyStatus struct {
 	Lag         int64      `json:"lag_seconds"`  // since the first record that it lacks
 	LockedUntil *time.Time `json:"locked_until"` // what the newest snapshot added
 	LastCheck   *time.Time `json:"last_check"`   // of all of it
+	LocksLapse  *time.Time `json:"locks_lapse"`  // when the first lock on what is needed can lapse; null without locks
+	lapsing     bool
 }
 
 type statusReport struct {
@@ -115,8 +118,10 @@ func (r *statusReport) copies(stateDir string, positions []*repository.Copy, hea
 // details adds what is known of each copy beyond its state.
 func (a *app) details(ctx context.Context, report *statusReport, positions []*repository.Copy, r *repository.Reader) {
 	var newest []target.Object
+	began := r.Chain.Entries()[0].Time
 	if all := r.Chain.Snapshots(); len(all) > 0 {
-		newest = all[len(all)-1].Objects
+		last := all[len(all)-1]
+		newest = append(slices.Clone(last.Objects), target.Object{Name: journal.Name(last.Seq)})
 	}
 	for i, p := range positions {
 		s := &report.Copies[i]
@@ -133,7 +138,22 @@ func (a *app) details(ctx context.Context, report *statusReport, positions []*re
 			s.Lag = int64(a.now().Sub(r.Chain.Entries()[p.Position].Time).Seconds())
 		}
 		s.LockedUntil = locked(ctx, p.Target, newest, a.now())
+		if r, ok := p.Target.(target.Retainer); ok {
+			at := a.lapse(p.Name, r, began)
+			s.LocksLapse = &at
+			if at.Sub(a.now()) < r.Term()/2 {
+				report.Verdict, s.lapsing = "bad", true
+			}
+		}
 	}
+}
+
+// lapse is when the first lock on something that is needed can lapse.
+func (a *app) lapse(name string, r target.Retainer, began time.Time) time.Time {
+	if at := repository.LocksRenewed(a.cfg.StateDir, name); !at.IsZero() {
+		began = at
+	}
+	return began.Add(r.Term()).UTC()
 }
 
 func (r *statusReport) source(name string, list []repository.Snapshot, positions []*repository.Copy, now time.Time) {
@@ -204,6 +224,8 @@ func (a *app) reported(r statusReport) error {
 		switch {
 		case c.Error != "":
 			bad = append(bad, fmt.Sprintf("target %s is %s: %s", c.Target, c.State, c.Error))
+		case c.lapsing:
+			bad = append(bad, fmt.Sprintf("target %s: locks begin to lapse at %s: `lifeboat backup` renews them", c.Target, day(c.LocksLapse)))
 		case c.State != "complete":
 			bad = append(bad, fmt.Sprintf("target %s is %s", c.Target, c.State))
 		}

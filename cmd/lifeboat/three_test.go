@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lifeboat/internal/testenv"
+	"lifeboat/target/s3"
 )
 
 // three founds a repository on a disk, in a bucket with object lock, and on another host.
@@ -147,4 +148,39 @@ func TestPostgresAppendOnly(t *testing.T) {
 		t.Errorf("%d transactions came back, not 6", n)
 	}
 	x.want(0, "check", "--identity", x.path("key"))
+}
+
+// TestLocksRenewed lets weeks pass by the clock of the program: what is needed stays locked, what was forgotten does not, and status raises the
+// alarm where no backup comes.
+func TestLocksRenewed(t *testing.T) {
+	x, store, _ := three(t)
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm", "--full")
+	x.want(0, "check")
+	opened, err := openURL("s3://locks/prod?" + url.Values{"endpoint": {store.URL()}, "region": {testenv.S3Region}, "path_style": {"true"}}.Encode())
+	x.must(err)
+	cloud := s3.Locked{Target: opened.(*s3.Target)}
+	days := func(name string) int {
+		until, err := cloud.Retained(t.Context(), name)
+		x.must(err)
+		return int(time.Until(until).Hours()/24 + 0.5)
+	}
+	names := x.objects("disk")
+	for _, step := range []struct{ pass, want int }{{5, 30}, {10, 40}, {12, 40}, {20, 50}} {
+		x.shift = time.Duration(step.pass) * 24 * time.Hour
+		x.want(0, "backup", "crm")
+		x.want(0, "status")
+		for _, name := range names {
+			if got := days(name); got < step.want-1 || got > step.want {
+				t.Errorf("day %d: %s is locked for %d days, not %d", step.pass, name, got, step.want)
+			}
+		}
+	}
+	x.shift = 36 * 24 * time.Hour
+	if s := x.want(3, "status"); !strings.Contains(s.err, "target cloud: locks begin to lapse") {
+		t.Error(s)
+	}
+	x.want(0, "backup", "crm")
+	x.want(0, "status")
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
+// Term implements target.Retainer.
+func (t Locked) Term() time.Duration { return t.Lock.For }
+
 // Retain implements target.Retainer. An object that was locked in another mode keeps that.
 func (t Locked) Retain(ctx context.Context, name string, until time.Time) error {
 	return t.fail(ctx, "retain", name, t.retain(ctx, name, until.UTC()))
