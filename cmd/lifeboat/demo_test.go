@@ -147,10 +147,10 @@ func demoSays(t *testing.T, engine string, wanted []string) {
 	}
 }
 
-// Each step that fails is named; here the copy that the restore reads is damaged just before.
+// Each step that fails is named; here all copies are damaged just before the restore.
 func TestDemoNamesWhatFailed(t *testing.T) {
 	code, _, errs := demoIn(t.Context(), t, "sqlite", "5  The way back", func(dir string) {
-		packs, err := filepath.Glob(filepath.Join(dir, "copies/disk/packs/*/*"))
+		packs, err := filepath.Glob(filepath.Join(dir, "copies/*/packs/*/*"))
 		if err != nil || len(packs) == 0 {
 			t.Errorf("packs %v: %v", packs, err)
 		}

@@ -105,12 +105,15 @@ func (t *Target) removeVersions(ctx context.Context, key string) (onlyHide bool,
 		switch {
 		case rerr == nil && is.RetainUntilDate == nil && denied(err):
 			return true, nil
-		case rerr == nil && deref(is.RetainUntilDate).After(t.Now()):
+		case rerr == nil && deref(is.RetainUntilDate).After(t.Now().Add(-leeway)):
 			return false, retained(*is.RetainUntilDate)
 		}
 		return false, err
 	}
 	return false, nil
 }
+
+// leeway is how long after a lock's end its refusal may still arrive: stores have clocks of their own.
+const leeway = 10 * time.Second
 
 func denied(err error) bool { return status(err) == http.StatusForbidden }
