@@ -116,9 +116,7 @@ func (h *Host) reindex(ctx context.Context, first *Copy, r *Reader) error {
 	}
 	o, err := chunkstore.StoreDigest(ctx, first.Target, "index/", b)
 	if errors.Is(err, target.ErrConflict) { // what stands there is damaged, and this is what it was
-		if err = first.Target.Delete(ctx, o.Name); err == nil {
-			o, err = chunkstore.StoreDigest(ctx, first.Target, "index/", b)
-		}
+		err = replace(ctx, first.Target, o.Name, b)
 	}
 	if err != nil {
 		return err
