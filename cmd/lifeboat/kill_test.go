@@ -269,7 +269,7 @@ func (x *fixture) tidyState() {
 	entries, err := os.ReadDir(x.path("state"))
 	x.must(err)
 	for _, e := range entries {
-		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "damaged", "targets.json"}, e.Name()) {
+		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "checks", "targets.json"}, e.Name()) {
 			x.t.Errorf("state/%s is left behind", e.Name())
 		}
 	}

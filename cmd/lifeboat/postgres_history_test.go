@@ -212,3 +212,27 @@ func TestRewound(t *testing.T) {
 		t.Errorf("%d transactions came back in the line that was left, not 6", n)
 	}
 }
+
+// TestPromotedAtSegment takes capture up again where a segment and the timeline end together: there is nothing left to stream of it.
+func TestPromotedAtSegment(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	x.streaming(pg)
+	for i := range 3 {
+		add(pg, 1)
+		x.caught(pg) // to the end of a segment
+		if i == 1 {
+			end(syscall.SIGTERM)
+			end = nil
+		}
+		promote(t, pg)
+		if end == nil {
+			end = x.stream()
+		}
+		x.streaming(pg)
+	}
+	x.whole(pg, end)
+}

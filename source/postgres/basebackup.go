@@ -100,7 +100,7 @@ func position(rows [][]string) (lsn, uint32, error) {
 	return at, uint32(timeline), nil
 }
 
-// result receives one result set.
+// result receives one result set. A keepalive that was under way when the stream before it ended may come first.
 func (b *baseBackup) result() (rows [][]string, err error) {
 	for {
 		m, err := b.receive()
@@ -117,8 +117,12 @@ func (b *baseBackup) result() (rows [][]string, err error) {
 			rows = append(rows, row)
 		case *pgproto3.CommandComplete:
 			return rows, nil
+		case *pgproto3.CopyData:
+			if len(m.Data) == 0 || m.Data[0] != 'k' {
+				return nil, fmt.Errorf("more of a stream that ended: %w", errProtocol)
+			}
 		default:
-			return nil, fmt.Errorf("base backup: %T instead of a result: %w", m, errProtocol)
+			return nil, fmt.Errorf("%T of a result: %w", m, errProtocol)
 		}
 	}
 }

@@ -242,6 +242,12 @@ func (t *stream) line(emit func(snapshot.LogPiece) error) error {
 				return err
 			}
 		case *pgproto3.CopyDone:
+			t.session.Frontend().Send(&pgproto3.CopyDone{})
+			if err := t.session.Frontend().Flush(); err != nil {
+				return err
+			}
+			return t.next()
+		case *pgproto3.RowDescription:
 			return t.next()
 		case *pgproto3.CommandComplete:
 			return ErrShutdown
@@ -269,7 +275,12 @@ func (t *stream) start() error {
 	if err != nil {
 		return gone(err)
 	}
-	if _, ok := m.(*pgproto3.CopyBothResponse); !ok {
+	switch m.(type) {
+	case *pgproto3.CopyBothResponse:
+	case *pgproto3.RowDescription: // the line ends where we are: there is nothing to stream of it
+		t.first = m
+		return nil
+	default:
 		return fmt.Errorf("stream the log: %T instead of the log: %w", m, errProtocol)
 	}
 	t.send(true)
@@ -310,10 +321,6 @@ func gone(err error) error {
 
 // next learns which timeline follows the one that ended, and where.
 func (t *stream) next() error {
-	t.session.Frontend().Send(&pgproto3.CopyDone{})
-	if err := t.session.Frontend().Flush(); err != nil {
-		return err
-	}
 	b := &baseBackup{session: t.session}
 	rows, err := b.result()
 	if err != nil {
