@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"path"
 	"strings"
 	"time"
 )
@@ -64,4 +65,15 @@ func CheckName(name string) error {
 		}
 	}
 	return nil
+}
+
+// SplitPrefix parts a prefix of names into the directory to look in, "." for the root, and what the names there begin with. It is not ok where no
+// object's name can begin so.
+func SplitPrefix(prefix string) (dir, begin string, ok bool) {
+	dir, begin = path.Split(prefix)
+	dir = strings.TrimSuffix(dir, "/")
+	if dir == "" && begin == prefix {
+		return ".", begin, true
+	}
+	return dir, begin, CheckName(dir) == nil
 }

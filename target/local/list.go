@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
+	"slices"
 	"time"
 
 	"lifeboat/target"
@@ -41,12 +41,9 @@ func (t *Target) list(ctx context.Context, prefix string, yield func(target.Info
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	dir, begin := path.Split(prefix)
-	dir = strings.TrimSuffix(dir, "/")
-	if dir == "" && begin == prefix {
-		dir = "."
-	} else if target.CheckName(dir) != nil {
-		return nil // no object's name can begin so
+	dir, begin, ok := target.SplitPrefix(prefix)
+	if !ok {
+		return nil
 	}
 	d, err := t.openDir(dir)
 	if err == nil {

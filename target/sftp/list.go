@@ -6,8 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
+	"slices"
 
 	"github.com/pkg/sftp"
 
@@ -33,12 +33,9 @@ func (t *Target) list(ctx context.Context, prefix string, yield func(target.Info
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	dir, begin := path.Split(prefix)
-	dir = strings.TrimSuffix(dir, "/")
-	if dir == "" && begin == prefix {
-		dir = "."
-	} else if target.CheckName(dir) != nil {
-		return nil // no object's name can begin so
+	dir, begin, ok := target.SplitPrefix(prefix)
+	if !ok {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what was read ahead
