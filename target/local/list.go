@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 	"slices"
+	"strings"
 	"time"
 
 	"lifeboat/target"

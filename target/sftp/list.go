@@ -6,8 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"strings"
 	"slices"
+	"strings"
 
 	"github.com/pkg/sftp"
 
