@@ -18,8 +18,8 @@ import (
 	"lifeboat/target"
 )
 
-// ErrPending is wrapped where an earlier run died while it committed, and no target can take its record now.
-var ErrPending = errors.New("the last run's record was not stored and cannot be stored now")
+// ErrPending is wrapped where a record was signed that no target took, or none can take now.
+var ErrPending = errors.New("the last record that was signed is not stored yet")
 
 // errLacks is why a target cannot take a pending record.
 var errLacks = errors.New("the target lacks what must stand there before the record")
@@ -74,10 +74,12 @@ func (w *Writer) Chain() *Chain { return w.chain }
 
 // Commit completes r (number, chain, time, author), signs it and stores it on t, where everything that r names must
 // stand already. When Commit returns nil, r is durable there and the state directory knows it. A record whose Commit failed
-// may stand on t: it is finished first, so that no other record takes its number.
+// may stand on t: Recover finishes it, so that no other record takes its number, and what comes next is made with it in mind.
 func (w *Writer) Commit(ctx context.Context, t target.Target, r Record) (Entry, error) {
-	if err := w.Recover(ctx, []target.Target{t}); err != nil {
-		return Entry{}, err
+	if _, err := os.Lstat(filepath.Join(w.dir, pendingFile)); err == nil {
+		return Entry{}, fmt.Errorf("commit: %w: finish it first", ErrPending)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return Entry{}, fmt.Errorf("commit: %w", err)
 	}
 	w.complete(&r)
 	raw, err := sign(&r, w.signer)

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
@@ -34,6 +32,8 @@ type Backup struct {
 	Reason   string
 	Progress func(bytes int64)
 	Opened   func(size int64) // called when the view is open, with its estimated size
+	// Committed, which may be nil, is called when the first copy is complete, and the others are waited for.
+	Committed func()
 }
 
 // Done is a backup that was committed.
@@ -60,9 +60,14 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 			d.Warnings = append(d.Warnings, fmt.Sprintf("everything was read: %v", why))
 		}
 	}
-	if full(err) && len(h.Copies) > 1 {
+	if errors.Is(err, errFirst) {
 		first.Err = err
-		if other, perr := h.primary(); perr == nil && other != first {
+		if d != nil {
+			if ferr := h.finish(ctx, d); ferr != nil {
+				return nil, fmt.Errorf("%w\n%w\n%s", err, ferr, repairOrTakeOver)
+			}
+			err = nil
+		} else if _, perr := h.primary(); perr == nil {
 			return h.Backup(ctx, b)
 		}
 	}
@@ -84,9 +89,20 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	return d, errors.Join(err, h.cleanMaps())
 }
 
-// full reports whether a target takes nothing more, and would not at once either.
-func full(err error) bool {
-	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
+// errFirst is wrapped where a snapshot was not taken because of the copy that was to have it first.
+var errFirst = errors.New("the copy that takes the snapshot failed")
+
+// finish commits on another copy, which followed, a snapshot whose record is signed and could not be stored on the first.
+func (h *Host) finish(ctx context.Context, d *Done) error {
+	n := h.Chain().Len()
+	if err := h.writer.Recover(ctx, h.targets()); err != nil {
+		return err
+	}
+	if err := h.look(ctx); err != nil {
+		return err
+	}
+	d.Entry = h.Chain().Entries()[n]
+	return h.remember(h.Chain())
 }
 
 // syncChunks brings the catalog up to the journal; one that is damaged is made anew.
@@ -105,7 +121,8 @@ func (h *Host) syncChunks(ctx context.Context, r *Reader) error {
 	return h.catalog.SyncChunks(ctx, h.Chain(), open)
 }
 
-// take takes a snapshot, with whole of everything that the source has.
+// take takes a snapshot, with whole of everything that the source has. An error that wraps errFirst comes with what it would be where the record is
+// signed and may stand.
 func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, whole bool) (_ *Done, err error) {
 	start := h.Now()
 	holds, err := h.holds(ctx, first, reader.Frames.Index())
@@ -142,9 +159,15 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 		kind, effort = "incremental", crypto.Thorough
 	}
 	meanwhile, end := context.WithCancel(ctx)
-	followed, stop := h.follow(meanwhile, first)
-	defer func() { end(); stop() }()
-	chunks, err := chunkstore.NewWriter(ctx, followed, h.keys, effort)
+	relay, stop := h.relay(meanwhile, first)
+	defer func() {
+		end()
+		stop()
+		if err != nil && relay.lost.Load() {
+			err = fmt.Errorf("%w: target %s: %w", errFirst, first.Name, err)
+		}
+	}()
+	chunks, err := chunkstore.NewWriter(ctx, relay, h.keys, effort)
 	if err != nil {
 		return nil, err
 	}
@@ -171,19 +194,14 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if t.Anew {
 		r.Snapshot.Log++
 	}
-	if err := h.index(ctx, first.Target, packs, &r); err != nil {
+	if err := h.index(ctx, relay, packs, &r); err != nil {
 		return nil, err
 	}
 	for _, o := range r.Objects {
 		r.Snapshot.Stored += o.Size
 	}
 	r.Snapshot.Duration = h.Now().Sub(start).Milliseconds()
-	e, err := h.commit(ctx, first, r)
-	if err != nil {
-		return nil, err
-	}
-	stop()
-	d := &Done{Entry: e, Warnings: append(warnings, t.Warnings...)}
+	d := &Done{Warnings: append(warnings, t.Warnings...)}
 	for _, f := range t.Findings {
 		if f.Level == snapshot.Fail {
 			d.Damaged = append(d.Damaged, f.Detail)
@@ -191,7 +209,12 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 			d.Warnings = append(d.Warnings, f.Name+": "+f.Detail)
 		}
 	}
-	return d, nil
+	d.Entry, err = h.commitOn(ctx, first, relay.watched, r)
+	if err == nil && b.Committed != nil {
+		b.Committed()
+	}
+	stop()
+	return d, err
 }
 
 // moment is the time now, rounded up, so that what is consistent now holds nothing from after it: what people see and type
@@ -306,7 +329,7 @@ func (h *Host) holds(ctx context.Context, first *Copy, index *chunkstore.Index) 
 	damaged := h.Damaged(first.Name)
 	for info, err := range first.Target.List(ctx, "packs/") {
 		if err != nil {
-			return nil, fmt.Errorf("target %s: list the packs: %w", first.Name, err)
+			return nil, fmt.Errorf("%w: target %s: list the packs: %w", errFirst, first.Name, err)
 		}
 		if size, ok := want[info.Name]; ok && size == info.Size && !damaged[info.Name] {
 			stands[info.Name] = true
@@ -355,17 +378,22 @@ func (h *Host) cleanMaps() error {
 	return snapshot.CleanMaps(filepath.Join(h.StateDir, mapsDir), keep)
 }
 
-// fetch copies an object into w and verifies it against the digest in its name.
+// fetch copies an object into w and verifies it.
 func fetch(ctx context.Context, t target.Target, o target.Object, w io.Writer) error {
-	digest, ok := chunkstore.Digest(o.Name)
-	if !ok {
-		return fmt.Errorf("%s: not named by a digest", o.Name)
-	}
 	r, err := t.Get(ctx, o.Name, 0, o.Size+1)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	return authentic(o, r, w)
+}
+
+// authentic copies r into w and compares it with the object's size and the digest in its name.
+func authentic(o target.Object, r io.Reader, w io.Writer) error {
+	digest, ok := chunkstore.Digest(o.Name)
+	if !ok {
+		return fmt.Errorf("%s: not named by a digest", o.Name)
+	}
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, o.Size+1))
 	if err != nil {

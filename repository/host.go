@@ -55,6 +55,8 @@ type Config struct {
 	Copies   []*Copy
 	Now      clock.Clock
 	By       string // user and host, for the journal
+	// Progress, which may be nil, is told how far a copy is that follows, in bytes; from several goroutines.
+	Progress func(target string, done, total int64)
 }
 
 // Host is a repository as its only writer sees it. It holds the lock of the state directory until Close.
@@ -421,7 +423,12 @@ func (h *Host) primary() (*Copy, error) {
 
 // commit appends a record on the primary copy.
 func (h *Host) commit(ctx context.Context, c *Copy, r journal.Record) (journal.Entry, error) {
-	e, err := h.writer.Commit(ctx, c.Target, r)
+	return h.commitOn(ctx, c, c.Target, r)
+}
+
+// commitOn is commit by way of t, which leads to the copy.
+func (h *Host) commitOn(ctx context.Context, c *Copy, t target.Target, r journal.Record) (journal.Entry, error) {
+	e, err := h.writer.Commit(ctx, t, r)
 	if err != nil {
 		return e, err
 	}

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,25 +45,77 @@ func (h *Host) Replicate(ctx context.Context, only ...string) error {
 	return ctx.Err()
 }
 
-func (h *Host) catchUp(ctx context.Context, from []*Copy, to *Copy) error {
+// delivery is a record that a copy lacks, and what must stand there before it.
+type delivery struct {
+	journal.Entry
+	objects []target.Object
+	coming  sync.WaitGroup // objects
+	failed  atomic.Bool    // one of them
+}
+
+// lacking lists what a copy lacks, in the order of the journal.
+func (h *Host) lacking(to *Copy) (list []*delivery, bytes int64) {
 	fates, seen := fatesIn(h.Chain()), map[uint64]bool{}
 	for _, e := range h.Chain().Entries()[to.Position:] {
-		g, work := errgroup.WithContext(ctx)
-		g.SetLimit(transfers)
-		err := fates.needs(e, seen, func(o target.Object) error {
-			g.Go(func() error { return h.transfer(work, from, to, o) })
+		d := &delivery{Entry: e}
+		_ = fates.needs(e, seen, func(o target.Object) error { // which returns no error of its own
+			d.objects = append(d.objects, o)
+			bytes += o.Size
 			return nil
 		})
-		if err := errors.Join(g.Wait(), err); err != nil {
+		d.coming.Add(len(d.objects))
+		list = append(list, d)
+	}
+	return list, bytes
+}
+
+// catchUp transfers objects ahead of the records that wait for them, which follow in their order.
+func (h *Host) catchUp(ctx context.Context, from []*Copy, to *Copy) error {
+	list, bytes := h.lacking(to)
+	told := h.tally(to.Name)
+	told.more(bytes)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var ahead errgroup.Group
+	ahead.Go(func() error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(transfers)
+		for _, d := range list {
+			for _, o := range d.objects {
+				g.Go(func() error {
+					defer d.coming.Done()
+					err := h.transfer(ctx, from, to, o)
+					if err != nil {
+						d.failed.Store(true)
+					} else {
+						told.stored(o.Size)
+					}
+					return err
+				})
+			}
+		}
+		return g.Wait()
+	})
+	err := h.follow(ctx, to, list)
+	if err != nil {
+		cancel()
+	}
+	return cmp.Or(err, ahead.Wait())
+}
+
+// follow stores each record once what it names stands, up to the first for which something does not.
+func (h *Host) follow(ctx context.Context, to *Copy, list []*delivery) error {
+	for _, d := range list {
+		if d.coming.Wait(); d.failed.Load() {
+			return nil
+		}
+		if err := h.writer.PutBundles(ctx, to.Target, d.Seq-1); err != nil {
 			return err
 		}
-		if err := h.writer.PutBundles(ctx, to.Target, e.Seq-1); err != nil {
-			return err
+		if err := target.Store(ctx, to.Target, journal.Name(d.Seq), d.Raw); err != nil {
+			return fmt.Errorf("copy record %d: %w", d.Seq, err)
 		}
-		if err := target.Store(ctx, to.Target, journal.Name(e.Seq), e.Raw); err != nil {
-			return fmt.Errorf("copy record %d: %w", e.Seq, err)
-		}
-		to.Position = e.Seq
+		to.Position = d.Seq
 	}
 	return nil
 }
@@ -91,82 +145,44 @@ func (h *Host) transfer(ctx context.Context, from []*Copy, to *Copy, o target.Ob
 // errTransfer is wrapped where an object was read whole and could not be stored.
 var errTransfer = errors.New("store what was copied")
 
-// copyObject copies an object that is named by its digest, and verifies it on the way: a damaged object must not spread, and what has its
-// name and another size is damaged. It goes through a file in dir without a name, so that an object of any size needs no memory.
+// copyObject copies an object that is named by its digest, and verifies it on the way: a damaged object must not spread. It goes through a file
+// in dir without a name, so that an object of any size needs no memory.
 func copyObject(ctx context.Context, dir string, from, to target.Target, o target.Object) error {
-	f, err := os.CreateTemp(dir, ".copy.tmp-*") // cleanState knows such names
+	f, err := nameless(dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // who locks the directory cleans it
-		return err
-	}
 	if err := fetch(ctx, from, o, f); err != nil {
 		return err
 	}
-	body := io.NewSectionReader(f, 0, o.Size)
-	if err = to.Put(ctx, o.Name, body); errors.Is(err, fs.ErrExist) {
+	return deposit(ctx, to, o.Name, io.NewSectionReader(f, 0, o.Size))
+}
+
+// nameless makes a file in dir that is gone once it is closed.
+func nameless(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".copy.tmp-*") // cleanState knows such names
+	if err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // who locks the directory cleans it
+		return nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+// deposit stores what was verified, in the place of what has its name: that is damaged, or has another size.
+func deposit(ctx context.Context, to target.Target, name string, body *io.SectionReader) error {
+	err := to.Put(ctx, name, body)
+	if errors.Is(err, fs.ErrExist) {
 		if r, ok := to.(target.Repairer); ok {
-			err = r.Replace(ctx, o.Name, body)
+			err = r.Replace(ctx, name, body)
 		} else {
-			err = fmt.Errorf("%s is damaged, and this target replaces nothing: %w", o.Name, err)
+			err = fmt.Errorf("%s is damaged, and this target replaces nothing: %w", name, err)
 		}
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", errTransfer, err)
 	}
 	return err
-}
-
-// waiting bounds how many packs a copy may be behind while a snapshot is taken; it gets those that it missed with the record.
-const waiting = 256
-
-// follow is the first copy of a snapshot that is being taken: what stands there goes to the others at once.
-type follow struct {
-	target.Target
-	pipes []chan target.Object
-	wait  sync.WaitGroup
-}
-
-// follow lets all other copies follow first until stop is called, which waits for what is on its way unless ctx is done. A copy that
-// fails meanwhile tries again when the record stands.
-func (h *Host) follow(ctx context.Context, first *Copy) (f *follow, stop func()) {
-	f = &follow{Target: first.Target}
-	for _, c := range h.Copies {
-		if c.Err != nil || c == first {
-			continue
-		}
-		pipe := make(chan target.Object, waiting)
-		f.pipes = append(f.pipes, pipe)
-		for range transfers {
-			f.wait.Go(func() {
-				for o := range pipe {
-					if copyObject(ctx, h.StateDir, first.Target, c.Target, o) != nil {
-						return
-					}
-				}
-			})
-		}
-	}
-	return f, sync.OnceFunc(func() {
-		for _, pipe := range f.pipes {
-			close(pipe)
-		}
-		f.wait.Wait()
-	})
-}
-
-// Put implements target.Target.
-func (f *follow) Put(ctx context.Context, name string, body *io.SectionReader) error {
-	if err := f.Target.Put(ctx, name, body); err != nil {
-		return err
-	}
-	for _, pipe := range f.pipes {
-		select {
-		case pipe <- target.Object{Name: name, Size: body.Size()}:
-		default:
-		}
-	}
-	return nil
 }

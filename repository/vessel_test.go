@@ -113,14 +113,6 @@ func (v *vessel) init() error {
 	return errors.Join(trouble(h.Copies), h.Close())
 }
 
-func (v *vessel) takeOver() error {
-	h, err := repository.TakeOver(v.t.Context(), v.config(local.Create, nil), v.to, []age.Identity{v.master}, func(*repository.Reader) error { return nil })
-	if err != nil {
-		return err
-	}
-	return errors.Join(h.Close(), v.init())
-}
-
 // trouble is what went wrong with copies.
 func trouble(copies []*repository.Copy) (err error) {
 	for _, c := range copies {

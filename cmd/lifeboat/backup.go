@@ -29,8 +29,9 @@ func (a *app) backup() *cobra.Command {
 				return err
 			}
 			p := a.progress("backup " + args[0])
+			h.Progress = p.follow
 			d, err := h.Backup(c.Context(), repository.Backup{Name: args[0], Engine: string(cfg.Engine), Source: src, Full: full, Reason: reason,
-				Progress: p.add, Opened: p.start})
+				Progress: p.add, Opened: p.start, Committed: p.copied})
 			p.done()
 			if d != nil {
 				err = errors.Join(err, a.backedUp(h, args[0], string(cfg.Engine), d))

@@ -41,7 +41,12 @@ func (a *app) copyCommand() *cobra.Command {
 				if to != "" && only == nil {
 					return usagef("there is no target %q in the configuration", to)
 				}
-				if err := h.Replicate(c.Context(), only...); err != nil {
+				p := a.progress("copy")
+				h.Progress = p.follow
+				p.copied()
+				err := h.Replicate(c.Context(), only...)
+				p.done()
+				if err != nil {
 					return err
 				}
 				rows := []copyRow{}

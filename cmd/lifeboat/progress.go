@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +28,13 @@ type progress struct {
 	begun time.Time
 	said  time.Time
 	total int64
+
+	copies  map[string]share // of what each copy is to get
+	copying bool             // and that is what is shown
 }
+
+// share is a part of some bytes.
+type share struct{ done, total int64 }
 
 func (a *app) progress(phase string) *progress { return &progress{a: a, phase: phase} }
 
@@ -35,6 +45,11 @@ func (p *progress) start(total int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.bytes.Store(0)
+	p.begin(total)
+}
+
+func (p *progress) begin(total int64) {
 	p.begun, p.total = p.a.now(), total
 	p.said = p.begun
 	if total == 0 {
@@ -53,6 +68,10 @@ func (p *progress) add(n int64) {
 		return
 	}
 	defer p.mu.Unlock()
+	p.show(sum)
+}
+
+func (p *progress) show(sum int64) {
 	if p.bar != nil {
 		_ = p.bar.Set64(sum) // a bar that cannot be drawn is no reason to fail
 		return
@@ -64,9 +83,68 @@ func (p *progress) add(n int64) {
 		if p.total > 0 {
 			of = " of " + humanize.IBytes(uint64(p.total))
 		}
-		p.a.note("%s: %s%s, %s/s", p.phase, humanize.IBytes(uint64(sum)), of, humanize.IBytes(uint64(rate)))
+		p.a.note("%s%s: %s%s, %s/s", p.phase, p.followed(), humanize.IBytes(uint64(sum)), of, humanize.IBytes(uint64(rate)))
 	}
 }
+
+// follow notes how far a copy is that follows; it is safe for concurrent use.
+func (p *progress) follow(target string, done, total int64) {
+	if p.a.quiet || total == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.copies == nil {
+		p.copies = map[string]share{}
+	}
+	before := p.copies[target]
+	p.copies[target] = share{done, total}
+	if p.bar != nil && before.percent() != p.copies[target].percent() {
+		p.bar.Describe(p.phase + p.followed())
+	}
+	if p.copying {
+		p.showCopies()
+	}
+}
+
+// copied goes over to showing what the copies get.
+func (p *progress) copied() {
+	p.done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bar, p.begun, p.phase, p.copying = nil, time.Time{}, "copy", true
+	p.showCopies()
+}
+
+// showCopies begins once there is something to wait for.
+func (p *progress) showCopies() {
+	var sum share
+	for _, s := range p.copies {
+		sum.done, sum.total = sum.done+s.done, sum.total+s.total
+	}
+	switch {
+	case p.begun.IsZero() && sum.done < sum.total:
+		p.begin(sum.total)
+	case p.bar != nil && p.total != sum.total:
+		p.bar.ChangeMax64(sum.total)
+	}
+	p.total = sum.total
+	p.show(sum.done)
+}
+
+// followed says how far each copy is.
+func (p *progress) followed() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(p.copies)) {
+		all = append(all, fmt.Sprintf("%s %d %%", name, p.copies[name].percent()))
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, ", ") + ")"
+}
+
+func (s share) percent() int64 { return 100 * s.done / max(s.total, 1) }
 
 func (p *progress) done() {
 	p.mu.Lock()
