@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -315,35 +316,40 @@ func reach(raws [][]byte, head journal.Head) *journal.Chain {
 	return c
 }
 
-// look finds out how far each copy is.
+// look finds out how far each copy is, of all at once: one that does not answer takes its time.
 func (h *Host) look(ctx context.Context) error {
+	var wait sync.WaitGroup
 	for _, c := range h.Copies {
-		if c.Err != nil {
-			continue
+		if c.Err == nil {
+			wait.Go(func() { c.Err = h.lookAt(ctx, c) })
 		}
-		m, err := readMarker(ctx, c.Target)
-		switch {
-		case err != nil:
-			c.Err = err
-		case m.Repository != h.secrets.Repository:
-			c.Err = foreignMarker(m, h.secrets.Repository)
-		default:
-			c.Position, c.Err = journal.Position(ctx, c.Target, h.writer.Chain())
-			c.Emptied = c.Err == nil && c.Position == 0
-			if c.Err == nil {
-				c.Err = h.sound(ctx, c)
-			} else if errors.Is(c.Err, journal.ErrBroken) {
-				c.Err = fmt.Errorf("%w: %s", c.Err, anew)
-			}
-		}
+	}
+	wait.Wait()
+	for _, c := range h.Copies {
 		if errors.Is(c.Err, journal.ErrForeign) {
 			return fmt.Errorf("target %s: %w: another host writes to this repository, or this state directory is a copy or older than it: stop the other host; `lifeboat init --take-over --identity FILE` makes this host the writer", c.Name, c.Err)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+func (h *Host) lookAt(ctx context.Context, c *Copy) error {
+	m, err := readMarker(ctx, c.Target)
+	if err != nil {
+		return err
+	}
+	if m.Repository != h.secrets.Repository {
+		return foreignMarker(m, h.secrets.Repository)
+	}
+	c.Position, err = journal.Position(ctx, c.Target, h.writer.Chain())
+	if errors.Is(err, journal.ErrBroken) {
+		return fmt.Errorf("%w: %s", err, anew)
+	}
+	if err != nil {
+		return err
+	}
+	c.Emptied = c.Position == 0
+	return h.sound(ctx, c)
 }
 
 // remember adds to the catalog what it lacks of the journal. A catalog that cannot be used is made anew.

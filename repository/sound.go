@@ -77,20 +77,24 @@ func lost(name string) error {
 // anew is what to do about a copy on which nothing can be stored.
 const anew = "`lifeboat heal` repairs it from a copy that is whole, or move it away and run `lifeboat init`, which makes it anew; where none is whole, keep this one for restores and found a new repository with another state_dir and an empty target"
 
-// ready returns the copy that takes what is new, and reads it.
+// ready returns the copy that takes what is new, and reads it. One that cannot be read is missed.
 func (h *Host) ready(ctx context.Context) (*Copy, *Reader, error) {
-	first, err := h.primary()
-	if err != nil {
-		return nil, nil, err
+	for {
+		first, err := h.primary()
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := h.Reader(ctx, first)
+		if err == nil && r.IndexLost != nil {
+			err = h.reindex(ctx, first, r)
+		}
+		if err == nil {
+			return first, r, nil
+		}
+		if first.Err = err; ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
 	}
-	r, err := h.Reader(ctx, first)
-	if err == nil && r.IndexLost != nil {
-		err = h.reindex(ctx, first, r)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("target %s: %w", first.Name, err)
-	}
-	return first, r, nil
 }
 
 // reindex makes one index object of what the footers of the packs say, where the index was lost. Every pack is read whole and
