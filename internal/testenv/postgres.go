@@ -1,4 +1,3 @@
-// Package testenv starts real servers for tests, on loopback and in temporary directories, and stops them again.
 package testenv
 
 import (
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,14 +24,14 @@ type Postgres struct {
 	Dir  string // data directory
 	Base string // holds Dir, and may hold more of this cluster
 	Port int
-	t    testing.TB
+	t    TB
 }
 
 // PostgresBin is the directory of the programs of the version that scripts/setup installs.
 const PostgresBin = "/usr/lib/postgresql/15/bin"
 
 // PostgresVersion is the directory of the programs of another version that scripts/setup installs.
-func PostgresVersion(t testing.TB, major string) string {
+func PostgresVersion(t TB, major string) string {
 	t.Helper()
 	dir := filepath.Join("/usr/local/lib/lifeboat-test/postgresql", major, "bin")
 	if dir, major := PostgresBin, "/"+major+"/"; strings.Contains(dir, major) {
@@ -47,18 +45,15 @@ func PostgresVersion(t testing.TB, major string) string {
 
 // StartPostgres makes a cluster with the programs in bin and starts it; lines are added to its postgresql.conf. The
 // superuser is postgres, and needs no password.
-func StartPostgres(t testing.TB, bin string, lines ...string) *Postgres {
+func StartPostgres(t TB, bin string, lines ...string) *Postgres {
 	t.Helper()
 	return StartPostgresWith(t, bin, nil, lines...)
 }
 
 // StartPostgresWith is StartPostgres with arguments for initdb.
-func StartPostgresWith(t testing.TB, bin string, initdb []string, lines ...string) *Postgres {
+func StartPostgresWith(t TB, bin string, initdb []string, lines ...string) *Postgres {
 	t.Helper()
-	base := t.TempDir()
-	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		must(t, os.Chmod(dir, 0o755)) // for the user that runs the server
-	}
+	base := tempDir(t)
 	must(t, give(base))
 	p := &Postgres{Bin: bin, Dir: filepath.Join(base, "data"), Base: base, Port: FreePort(t), t: t}
 	p.Run("initdb", append([]string{"-D", p.Dir, "-A", "trust", "-U", "postgres", "-k", "--no-sync", "--locale=C.UTF-8"}, initdb...)...)
@@ -95,8 +90,7 @@ func (p *Postgres) Stop(mode string) {
 // Standby starts a replica of the cluster, which follows it.
 func (p *Postgres) Standby() *Postgres {
 	p.t.Helper()
-	base := p.t.TempDir()
-	must(p.t, os.Chmod(base, 0o755))
+	base := tempDir(p.t)
 	must(p.t, give(base))
 	s := &Postgres{Bin: p.Bin, Dir: filepath.Join(base, "data"), Base: base, Port: FreePort(p.t), t: p.t}
 	p.Run("pg_basebackup", "-h", "127.0.0.1", "-p", strconv.Itoa(p.Port), "-D", s.Dir, "-R", "-c", "fast", "--no-sync", "-T", filepath.Join(p.Base, "space")+"="+filepath.Join(base, "space"))
@@ -142,7 +136,7 @@ func (p *Postgres) Put(name, text string) {
 }
 
 // StopPostgres stops the server of a data directory at once, if one runs.
-func StopPostgres(t testing.TB, bin, dir string) {
+func StopPostgres(t TB, bin, dir string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(dir, "postmaster.pid")); err != nil {
 		return
@@ -213,11 +207,15 @@ func Query(ctx context.Context, dsn, sql string) ([][]string, error) {
 }
 
 // FreePort is a port of the loopback address that nobody listens on now.
-func FreePort(t testing.TB) int {
+func FreePort(t TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
+	return portOf(l)
+}
+
+func portOf(l net.Listener) int {
 	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has no other
 }
 
@@ -253,11 +251,4 @@ func give(path string) error {
 		return nil
 	}
 	return os.Chown(path, uid, gid)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

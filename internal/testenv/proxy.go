@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 )
 
@@ -24,7 +23,8 @@ type Fault struct {
 
 // Proxy passes TCP connections on to a server, with faults.
 type Proxy struct {
-	Addr     string // where it listens
+	Addr     string // where it listens: host and port
+	Port     int    // of that
 	up, down atomic.Pointer[way]
 	mu       sync.Mutex
 	open     map[*net.TCPConn]bool
@@ -38,11 +38,11 @@ type way struct {
 }
 
 // StartProxy listens on loopback for connections to addr.
-func StartProxy(t testing.TB, addr string) *Proxy {
+func StartProxy(t TB, addr string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	p := &Proxy{Addr: l.Addr().String(), open: map[*net.TCPConn]bool{}, closed: make(chan struct{})}
+	p := &Proxy{Addr: l.Addr().String(), Port: portOf(l), open: map[*net.TCPConn]bool{}, closed: make(chan struct{})}
 	p.Up(Fault{})
 	p.Down(Fault{})
 	var wg sync.WaitGroup

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"testing"
 	"time"
 )
 
@@ -21,13 +20,16 @@ const S3Region = "us-east-1"
 // S3 is a store that speaks S3, with versions and object lock.
 type S3 struct {
 	Addr      string // host and port
+	Dir       string // has a directory for each bucket, with its objects as files
 	AccessKey string // may do everything
 	SecretKey string
-	t         testing.TB
+	pid       int
+	used      usage
+	t         TB
 }
 
 // StartS3 starts a store without buckets.
-func StartS3(t testing.TB) *S3 {
+func StartS3(t TB) *S3 {
 	t.Helper()
 	base := t.TempDir()
 	dir := func(name string) string {
@@ -35,16 +37,17 @@ func StartS3(t testing.TB) *S3 {
 		must(t, os.Mkdir(d, 0o700))
 		return d
 	}
-	s := &S3{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), AccessKey: "root-" + rand.Text(), SecretKey: rand.Text(), t: t}
+	s := &S3{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), AccessKey: "root-" + rand.Text(), SecretKey: rand.Text(), Dir: dir("buckets"), t: t}
 	out, err := os.Create(filepath.Join(base, "log"))
 	must(t, err)
 	cmd := exec.Command(S3Program, "--port", s.Addr, "--region", S3Region, "--health", "/health", "--quiet", "--iam-dir", dir("iam"),
-		"posix", "--versioning-dir", dir("versions"), dir("buckets"))
+		"posix", "--versioning-dir", dir("versions"), s.Dir)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.AccessKey, "ROOT_SECRET_ACCESS_KEY="+s.SecretKey)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: run scripts/setup", err)
 	}
+	s.pid = cmd.Process.Pid
 	ended := make(chan struct{})
 	go func() { defer close(ended); err = cmd.Wait() }()
 	t.Cleanup(func() {
@@ -70,6 +73,12 @@ func StartS3(t testing.TB) *S3 {
 
 // URL is the store's endpoint.
 func (s *S3) URL() string { return "http://" + s.Addr }
+
+// CPU is the processor time of the store so far.
+func (s *S3) CPU() time.Duration {
+	s.t.Helper()
+	return s.used.look(s.t, s.pid)
+}
 
 // Bucket makes a bucket; a locking one keeps versions, too.
 func (s *S3) Bucket(name string, locks bool) {

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -25,16 +24,14 @@ type SSHD struct {
 	Key        string // private key of the account, a file
 	KnownHosts string // with the key of this host
 	cmd        *exec.Cmd
-	t          testing.TB
+	used       usage
+	t          TB
 }
 
 // StartSSHD starts a server. Its sshd_config begins with lines, and the first word about a setting is what counts there.
-func StartSSHD(t testing.TB, lines ...string) *SSHD {
+func StartSSHD(t TB, lines ...string) *SSHD {
 	t.Helper()
-	base := t.TempDir()
-	for dir := base; dir != "/" && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		must(t, os.Chmod(dir, 0o755)) // for the user that runs the server
-	}
+	base := tempDir(t)
 	s := &SSHD{Base: base, Home: filepath.Join(base, "home"), Port: FreePort(t), User: accountName(t),
 		Key: filepath.Join(base, "key"), KnownHosts: filepath.Join(base, "known_hosts"), t: t}
 	must(t, os.Mkdir(s.Home, 0o700))
@@ -57,7 +54,7 @@ func StartSSHD(t testing.TB, lines ...string) *SSHD {
 }
 
 // accountName is the user that servers run as.
-func accountName(t testing.TB) string {
+func accountName(t TB) string {
 	t.Helper()
 	if uid, _, ok := serverUser(); ok {
 		u, err := user.LookupId(strconv.Itoa(uid))
@@ -94,12 +91,16 @@ func (s *SSHD) Allow(key, options string) {
 	must(s.t, f.Close())
 }
 
-// Know writes a known_hosts file with the key name of Base, for the server's address.
-func (s *SSHD) Know(name string) {
+// Know writes a known_hosts file with the key name of Base, for the server's address and those of proxies before it.
+func (s *SSHD) Know(name string, lines ...*Proxy) {
 	s.t.Helper()
 	pub, err := os.ReadFile(filepath.Join(s.Base, name+".pub"))
 	must(s.t, err)
-	must(s.t, os.WriteFile(s.KnownHosts, fmt.Appendf(nil, "[127.0.0.1]:%d %s", s.Port, pub), 0o644))
+	hosts := fmt.Sprintf("[127.0.0.1]:%d", s.Port)
+	for _, p := range lines {
+		hosts += fmt.Sprintf(",[127.0.0.1]:%d", p.Port)
+	}
+	must(s.t, os.WriteFile(s.KnownHosts, fmt.Appendf(nil, "%s %s", hosts, pub), 0o644))
 }
 
 // Give makes a file or directory the account's own.
@@ -150,6 +151,12 @@ func (s *SSHD) Kill() {
 	s.cmd = nil
 }
 
+// CPU is the processor time of the server and its sessions so far. Of a session that ended, it is what it was at the last call, so call it often.
+func (s *SSHD) CPU() time.Duration {
+	s.t.Helper()
+	return s.used.look(s.t, s.cmd.Process.Pid)
+}
+
 // KillSessions kills the processes of all connections, and leaves the server.
 func (s *SSHD) KillSessions() {
 	s.t.Helper()
@@ -158,30 +165,4 @@ func (s *SSHD) KillSessions() {
 			s.t.Fatal(err)
 		}
 	}
-}
-
-// descendants are the processes that a process started, and those that these did.
-func descendants(t testing.TB, pid int) []int {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/stat")
-	must(t, err)
-	children := map[int][]int{}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue // it ended
-		}
-		_, rest, _ := strings.Cut(string(b), ") ") // state, parent
-		fields := strings.Fields(rest)
-		parent, err := strconv.Atoi(fields[1])
-		must(t, err)
-		child, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-		must(t, err)
-		children[parent] = append(children[parent], child)
-	}
-	var all []int
-	for _, c := range children[pid] {
-		all = append(append(all, c), descendants(t, c)...)
-	}
-	return all
 }
