@@ -17,24 +17,27 @@ type Fault struct {
 	Corrupt bool  // or one bit of each next piece is another
 	Times   int64 // how many connections that happens to; 0: all
 
-	Rate    int           // bytes a second; 0: no limit
-	Latency time.Duration // of each piece
+	Rate    int           // bytes a second, of all connections together; 0: no limit
+	Latency time.Duration // by which each byte comes later, and none holds up those behind it
 }
 
 // Proxy passes TCP connections on to a server, with faults.
 type Proxy struct {
-	Addr     string // where it listens: host and port
-	Port     int    // of that
+	Addr     string       // where it listens: host and port
+	Port     int          // of that
+	Answered atomic.Int64 // bytes that came back
 	up, down atomic.Pointer[way]
 	mu       sync.Mutex
 	open     map[*net.TCPConn]bool
 	closed   chan struct{}
 }
 
-// way is a fault, and how many connections it has met.
+// way is a fault, how many connections it has met, and when the line is free again where it has a rate.
 type way struct {
 	Fault
-	met atomic.Int64
+	met  atomic.Int64
+	mu   sync.Mutex
+	free time.Time
 }
 
 // StartProxy listens on loopback for connections to addr.
@@ -120,13 +123,18 @@ func (p *Proxy) cut(sides ...*net.TCPConn) {
 
 // pass copies one direction until it ends, with the fault that is set at each piece.
 func (p *Proxy) pass(to, from *net.TCPConn, set *atomic.Pointer[way]) {
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, pieceSize)
 	var passed int64
 	var struck *way
+	late := delay(to)
+	defer close(late.pieces)
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
 			w := set.Load()
+			if set == &p.down {
+				p.Answered.Add(int64(n))
+			}
 			strike := func() bool { // this connection is one that the fault happens to
 				if struck != w && (w.Times == 0 || w.met.Add(1) <= w.Times) {
 					struck = w
@@ -136,26 +144,28 @@ func (p *Proxy) pass(to, from *net.TCPConn, set *atomic.Pointer[way]) {
 			piece := buf[:n]
 			if due := w.After - passed; due < int64(n) && (w.Cut || w.Stall || w.Corrupt) && strike() {
 				due = max(due, 0)
+				if w.Cut || w.Stall {
+					_ = late.write(piece[:due], w) // the connection ends or stands still anyway
+					late.wait.Wait()
+				}
 				switch {
 				case w.Cut:
-					_, _ = to.Write(piece[:due])
 					p.cut(to, from)
 					return
 				case w.Stall:
-					_, _ = to.Write(piece[:due])
 					p.hold(from, to)
 					return
 				}
 				piece[due] ^= 1
 			}
-			time.Sleep(w.Latency)
-			if p.write(to, piece, w.Rate) != nil {
+			if late.write(piece, w) != nil {
 				p.cut(to, from)
 				return
 			}
 			passed += int64(n)
 		}
 		if err == io.EOF {
+			late.wait.Wait()
 			_ = to.CloseWrite()
 			return
 		}
@@ -164,22 +174,6 @@ func (p *Proxy) pass(to, from *net.TCPConn, set *atomic.Pointer[way]) {
 			return
 		}
 	}
-}
-
-// write is no faster than rate bytes a second.
-func (p *Proxy) write(to *net.TCPConn, piece []byte, rate int) error {
-	for len(piece) > 0 {
-		n := len(piece)
-		if rate > 0 {
-			n = min(n, max(1, rate/20))
-			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
-		}
-		if _, err := to.Write(piece[:n]); err != nil {
-			return err
-		}
-		piece = piece[n:]
-	}
-	return nil
 }
 
 // hold lets a direction stand still until the proxy or the connection ends.
