@@ -35,6 +35,7 @@ func start(ctx context.Context) error {
 	flag.Int64Var(&b.megabytes, "mb", 2048, "size of the database in MiB")
 	flag.IntVar(&b.seconds, "seconds", 30, "length of each run of pgbench with and without capture of the log; 0 leaves them out")
 	flag.IntVar(&b.aging, "aging", 0, "also take this many increments with 1 % of the pages dirty each, then restore")
+	flag.BoolVar(&b.copies, "copies", false, "measure instead what several copies cost and give, with a store and an SSH server on this machine")
 	flag.IntVar(&b.runs, "runs", 3, "times to repeat each measurement; the median counts")
 	flag.StringVar(&b.dir, "dir", "", "work here instead of a temporary directory (kept, and a database there is used again)")
 	flag.Parse()
@@ -47,12 +48,14 @@ type bench struct {
 	megabytes     int64
 	seconds       int
 	aging         int
+	copies        bool
 	runs          int
 	dir           string
 	db            *database
 	cluster       *cluster // of PostgreSQL
 	lifeboat      *tool
-	tools         []*tool // lifeboat first
+	tools         []*tool // lifeboat first, whatever the others are compared with
+	recipient     string  // of the repository
 	rows          []row
 	pages, packed int64 // what the last updates changed
 }
@@ -79,7 +82,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 			err = errors.Join(err, b.db.close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{open, b.build, b.baseBackup, b.pgbackrest, b.restic, b.job, b.age, b.stream} {
+	steps := []func(context.Context) error{open, b.build, b.baseBackup, b.pgbackrest, b.restic, b.job, b.age, b.stream}
+	if b.copies {
+		steps = []func(context.Context) error{open, b.build, b.several}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -87,11 +94,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return b.print()
 }
 
-// works is what is done on a database by a process of its own: a child's peak memory, as the system counts it, includes
+// works is what is done by a process of its own: a child's peak memory, as the system counts it, includes
 // what its parent had when it was started, so the one that starts tools stays small.
 var works = map[string]func(ctx context.Context, where string, x int64, n int) error{
 	"generate sqlite": generateSQLite, "churn sqlite": churnSQLite,
-	"load postgres": loadPostgres, "churn postgres": churnPostgres,
+	"load postgres": loadPostgres, "churn postgres": churnPostgres, "send": send,
 }
 
 func work(ctx context.Context, args []string) error {

@@ -35,7 +35,7 @@ func (b *bench) rounds(ctx context.Context, s step) error {
 				return err
 			}
 			rows[t] = append(rows[t], r)
-			first := rows[b.lifeboat]
+			first := rows[b.tools[0]]
 			rows[t][len(rows[t])-1].ratio = r.wall.Seconds() / first[len(first)-1].wall.Seconds()
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type row struct {
 	tool, what string
 	wall, cpu  time.Duration
-	ratio      float64 // of the wall time to that of lifeboat beside it
+	ratio      float64 // of the wall time to that of the first tool beside it
 	peak       int64   // bytes of memory
 	grown      int64   // bytes of repository
 	note       string
@@ -32,8 +32,8 @@ func (b *bench) print() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s, database of %s, %d runs of all tools in turn, median\n\n", b.db.name, humanize.IBytes(uint64(total)), b.runs)
-	fmt.Println("| tool | what | seconds | x lifeboat | MB/s of database | processor seconds | peak memory | repository grew by | |")
+	fmt.Printf("%s, database of %s, %d runs of all tools in turn, median; x is the time to that of the first of them\n\n", b.db.name, humanize.IBytes(uint64(total)), b.runs)
+	fmt.Println("| tool | what | seconds | x | MB/s of database | processor seconds | peak memory | repository grew by | |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|")
 	for _, r := range b.rows {
 		if r.wall == 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,6 +17,8 @@ import (
 // tool is a program with a repository, and the arguments with which it does each part of the job; nil where it does not.
 type tool struct {
 	name, bin, repo      string
+	config               string   // of one that is lifeboat
+	targets              []string // in it
 	env                  []string
 	fresh                func(context.Context) error // empties the repository
 	full, again, restore []string
@@ -46,6 +49,9 @@ func (t *tool) run(ctx context.Context, what string, args ...string) (row, error
 func (t *tool) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, t.bin, args...)
 	cmd.Env = append(os.Environ(), t.env...)
+	if t.config != "" {
+		cmd.Env = append(cmd.Env, "LIFEBOAT_CONFIG="+t.config)
+	}
 	cmd.Stderr = new(bytes.Buffer)
 	return cmd
 }
@@ -84,8 +90,9 @@ func (b *bench) build(ctx context.Context) error {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
 	b.lifeboat = &tool{name: "lifeboat", bin: bin, repo: filepath.Join(b.dir, "repo"), fresh: b.fresh,
-		env:  []string{"LIFEBOAT_CONFIG=" + filepath.Join(b.dir, "lifeboat.yaml"), "LIFEBOAT_IDENTITY_FILE=" + filepath.Join(b.dir, "id.txt")},
+		config: filepath.Join(b.dir, "lifeboat.yaml"), env: []string{"LIFEBOAT_IDENTITY_FILE=" + filepath.Join(b.dir, "id.txt")},
 		full: []string{"backup", "crm"}, again: []string{"backup", "crm"}, restore: []string{"restore", "crm", "--to", b.out()}, restored: b.out()}
+	b.lifeboat.targets = []string{b.disk()}
 	b.tools = []*tool{b.lifeboat}
 	return nil
 }
@@ -95,6 +102,14 @@ func (b *bench) out() string { return filepath.Join(b.dir, "out") }
 
 // fresh makes an empty repository.
 func (b *bench) fresh(ctx context.Context) error {
+	return b.found(ctx, b.lifeboat)
+}
+
+// disk is the local target, as a line of the configuration.
+func (b *bench) disk() string { return "disk: {type: local, path: " + b.lifeboat.repo + "}" }
+
+// found makes an empty repository that t works with, on targets that are empty but for the disk.
+func (b *bench) found(ctx context.Context, t *tool) error {
 	state, id := filepath.Join(b.dir, "state"), filepath.Join(b.dir, "id.txt")
 	if err := errors.Join(os.RemoveAll(b.lifeboat.repo), os.RemoveAll(state), os.RemoveAll(id)); err != nil {
 		return err
@@ -103,11 +118,17 @@ func (b *bench) fresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("repository: bench\nstate_dir: %s\nkeys:\n  recipients:\n  - %s\nsources:\n  crm: %s\ntargets:\n  disk: {type: local, path: %s}\n",
-		state, bytes.TrimSpace(out), b.db.source, b.lifeboat.repo)
-	if err := os.WriteFile(filepath.Join(b.dir, "lifeboat.yaml"), []byte(conf), 0o600); err != nil {
+	b.recipient = string(bytes.TrimSpace(out))
+	if err := b.configure(t); err != nil {
 		return err
 	}
-	_, err = b.lifeboat.run(ctx, "init", "init")
+	_, err = t.run(ctx, "init", "init")
 	return err
+}
+
+// configure lets t work with its targets.
+func (b *bench) configure(t *tool) error {
+	conf := fmt.Sprintf("repository: bench\nstate_dir: %s\nkeys:\n  recipients:\n  - %s\nsources:\n  crm: %s\ntargets:\n  %s\n",
+		filepath.Join(b.dir, "state"), b.recipient, b.db.source, strings.Join(t.targets, "\n  "))
+	return os.WriteFile(t.config, []byte(conf), 0o600)
 }
