@@ -31,7 +31,7 @@ $(GOLANGCI)-$(GOLANGCI_VERSION):
 lint: lint-tool
 	$(GOLANGCI)-$(GOLANGCI_VERSION) run ./...
 
-# One table; alone on the machine. BENCHFLAGS="-engine postgres" or "-mb 512 -aging 168" and the like change what is measured.
+# One table; alone on the machine. BENCHFLAGS="-engine postgres", "-copies" or "-mb 512 -aging 168" and the like change what is measured.
 bench:
 	$(GO) run ./bench $(BENCHFLAGS)
 
