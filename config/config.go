@@ -1,7 +1,10 @@
 // Package config reads lifeboat.yaml: what is backed up, where its copies go and by which rules. It checks the form of
 // every value and that names refer to something, and reports all problems at once, each with its line and column. What
-// a value means (a cron line, an address that answers) is for those who use it; nothing here does I/O but Load and Find.
+// a value means (a cron line, an address that answers) is for those who use it; nothing here does I/O but Load and Find,
+// and a time zone that is looked up by its name.
 package config
+
+import "lifeboat/internal/bandwidth"
 
 // Config is a whole configuration. Sections are in the order of the file. Paths are as written: relative ones are
 // relative to the working directory.
@@ -60,6 +63,8 @@ type Target struct {
 	Media   string // what it is made of; policies count different ones
 	Offsite bool
 	Path    string // local, sftp
+
+	Bandwidth bandwidth.Schedule // s3, sftp
 
 	Endpoint      string // s3: a URL; empty is the provider's own
 	Region        string // s3

@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lifeboat/config"
+	"lifeboat/internal/bandwidth"
 )
 
 func lookup(name string) (string, bool) {
 	env := map[string]string{"PGPASS": "s3cret", "S3HOST": "s3.example.com", "TOKEN": "t0ken", "PORT": "2022", "EMPTY": "",
-		"YES": "true", "NEST": "${TOKEN}", "WRONG": "s3cret-but-wrong"}
+		"YES": "true", "NEST": "${TOKEN}", "WRONG": "s3cret-but-wrong", "RATE": "1.5MiB/s"}
 	v, ok := env[name]
 	return v, ok
 }
@@ -31,6 +33,10 @@ func TestParseEverythingDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	dur := func(n int, unit string) config.Duration { return config.Duration{N: n, Unit: unit} }
+	shanghai, err := time.LoadLocation("Asia/Shanghai")
+	if err != nil {
+		t.Fatal(err)
+	}
 	least, yes, no := 1.0, true, false
 	want := &config.Config{
 		Repository: "crm-prod",
@@ -49,10 +55,14 @@ func TestParseEverythingDocumented(t *testing.T) {
 				Bucket: "crm-backup", Prefix: "prod", ObjectLock: config.ObjectLock{Mode: "compliance", For: dur(30, "d")}},
 			{Name: "vault", Type: config.S3, Bucket: "crm-vault", AccessKey: "AKIA1", SecretKey: "t0ken", PathStyle: &yes, CAFile: "/etc/ca.pem",
 				SSE: "aws:kms", SSEKMSKey: "alias/crm"},
-			{Name: "office", Type: config.S3, Bucket: "crm-office", AccessKey: "AKIA2", SecretKeyFile: "/etc/secret", SSE: "AES256", PathStyle: &no},
+			{Name: "office", Type: config.S3, Bucket: "crm-office", AccessKey: "AKIA2", SecretKeyFile: "/etc/secret", SSE: "AES256", PathStyle: &no,
+				Bandwidth: bandwidth.Always(20_000_000)},
 			{Name: "archive", Type: config.S3, Bucket: "crm-archive", Profile: "backup"},
 			{Name: "offsite", Type: config.SFTP, Media: "tape", Offsite: true, Host: "vault.example.com", Port: 22,
-				User: "lifeboat", KeyFile: "/etc/key", KnownHosts: "/etc/known", Path: "/srv/lifeboat"},
+				User: "lifeboat", KeyFile: "/etc/key", KnownHosts: "/etc/known", Path: "/srv/lifeboat",
+				Bandwidth: bandwidth.Schedule{Zone: shanghai, Windows: []bandwidth.Window{
+					{Days: bandwidth.Days{false, true, true, true, true, true, false}, From: 8 * 60, To: 20 * 60, Rate: 5_000_000},
+					{Days: bandwidth.Days{1: true, 5: true}, From: 20 * 60, To: 24 * 60, Rate: 3 << 19}}}},
 		},
 		Policies: []config.Policy{{
 			Name: "crm", Sources: []string{"crm", "crm-files"}, Logs: "continuous", RPO: dur(1, "m"),
@@ -139,6 +149,24 @@ func TestProblems(t *testing.T) {
 			`9:6: sse_kms_key without sse: add sse: aws:kms`,
 			`9:56: wrong type: want true or false`,
 			`10:33: unknown value "kms": known are AES256, aws:kms`}},
+		{"bandwidth", minimal + "  a: {type: sftp, host: h, path: p, bandwidth: 0MB/s, timezone: UTC}\n  b: {type: s3, bucket: b, bandwidth: 5, timezone: Mars/Olympus}\n" +
+			"  c: {type: local, path: p, bandwidth: 5MB/s}\n  d:\n    type: s3\n    bucket: b\n    bandwidth:\n" +
+			"      - {from: \"22:00\", to: \"06:00\", rate: 1MB/s, days: mon-fri}\n      - {from: \"05:59\", rate: 20Mb/s}\n" +
+			"      - {from: \"05:59\", rate: 2MB/s, days: sat}\n      - {from: 06:00, to: 06:00, rate: 2MB/s}\n      - {form: 25:00, to: 8, days: [sun, funday]}\n" +
+			"  e: {type: s3, bucket: b, bandwidth: []}\n", []string{
+			`6:6: timezone without windows of bandwidth: take it out, or write bandwidth as a list of windows`,
+			`6:48: "0MB/s" is too slow for any copy to be made: write 10kB/s or more, or leave it out for no limit`,
+			`7:39: a rate without a unit: write bytes a second, like 5MB/s or 800kB/s; 8 Mbit/s are 1MB/s`,
+			`7:52: "Mars/Olympus" is not a time zone: write a name of the IANA database, such as Asia/Shanghai or UTC`,
+			`8:29: unknown key "bandwidth" of a local target: known are media, offsite, path, type`,
+			`14:31: "20Mb/s" is not a rate: write bytes a second, like 5MB/s or 800kB/s; 8 Mbit/s are 1MB/s`,
+			`15:9: a window that overlaps that on line 13, on sat 05:59: let each window end where the next one begins; outside of all windows there is no limit`,
+			`16:9: a window that ends where it begins: leave from and to out for whole days, or write one from "20:00" to "08:00" for a night`,
+			`17:9: no "rate" of a window of bandwidth: it is required`,
+			`17:10: unknown key "form" of a window of bandwidth: did you mean "from"?`,
+			`17:27: wrong type: want a time of day: put it in quotes`,
+			`17:42: "funday" is not a day: write mon, mon-fri or [sat, sun], with mon tue wed thu fri sat sun`,
+			`18:39: an empty list: leave the key out, or name something`}},
 		{"types", minimal + "sources:\n  a: {engine: sqlite, path: 5, owner: [x]}\n  b:\n  c: {engine: files, paths: /x}\n", []string{
 			"7:29: wrong type: want a text: put it in quotes",
 			"7:39: wrong type: want a text",

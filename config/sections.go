@@ -122,6 +122,7 @@ func (d *decoder) targetSection(name string, n ast.Node) Target {
 	if t.Type == SFTP {
 		t.Port = 22
 	}
+	limits := []field{{"bandwidth", false, d.bandwidth(&t.Bandwidth)}, {"timezone", false, d.zone(&t.Bandwidth.Zone)}}
 	own := map[TargetType][]field{
 		Local: {{"path", true, filled(d, &t.Path)}},
 		S3: {
@@ -139,11 +140,15 @@ func (d *decoder) targetSection(name string, n ast.Node) Target {
 			{"path", true, filled(d, &t.Path)},
 		},
 	}
+	own[S3], own[SFTP] = append(own[S3], limits...), append(own[SFTP], limits...)
 	fields := []field{{"type", true, nil}, {"media", false, filled(d, &t.Media)}, {"offsite", false, d.flag(&t.Offsite)}}
 	what := fmt.Sprintf("of %s target", map[TargetType]string{"": "a", Local: "a local", S3: "an s3", SFTP: "an sftp"}[t.Type])
 	d.fields(n, what, entries, append(fields, variant(own, t.Type)...))
 	if t.Type == S3 {
 		d.credentials(n, entries)
+	}
+	if t.Bandwidth.Zone != nil && !windowed(entries) {
+		d.problem(start(n), "timezone without windows of bandwidth", "take it out, or write bandwidth as a list of windows")
 	}
 	return t
 }

@@ -90,7 +90,7 @@ func (a *app) refill(ctx context.Context, c repository.Config, yes bool) error {
 			}
 		}
 		if copied.Err != nil {
-			copied.Target, copied.Err = openTarget(t, true)
+			copied.Target, copied.Err = a.openTarget(t, true)
 		}
 	}
 	return nil

@@ -17,6 +17,8 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/crypto"
+	"lifeboat/internal/bandwidth"
+	"lifeboat/internal/clock"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -45,7 +47,7 @@ func (x *access) flags(c *cobra.Command) {
 }
 
 // openTarget opens a configured target; create makes its directory.
-func openTarget(t config.Target, create bool) (target.Target, error) {
+func (a *app) openTarget(t config.Target, create bool) (target.Target, error) {
 	switch t.Type {
 	case config.Local:
 		if create {
@@ -53,11 +55,20 @@ func openTarget(t config.Target, create bool) (target.Target, error) {
 		}
 		return local.Open(t.Path)
 	case config.SFTP:
-		return openSFTP(t, create)
+		return openSFTP(t, create, a.limit(t))
 	case config.S3:
-		return openS3(t)
+		return openS3(t, a.limit(t))
 	}
 	return nil, fmt.Errorf("targets of type %s are not in this version", t.Type)
+}
+
+// limit holds all connections of a target, whichever part of the program opened it.
+func (a *app) limit(t config.Target) *bandwidth.Limit {
+	if a.unlimited {
+		return nil
+	}
+	l, _ := a.limits.LoadOrStore(t.Name, bandwidth.New(t.Bandwidth, clock.System))
+	return l.(*bandwidth.Limit)
 }
 
 // copies opens all configured targets; one that cannot be opened carries its error.
@@ -71,7 +82,7 @@ func (a *app) copies(create bool) ([]*repository.Copy, error) {
 	}
 	var out []*repository.Copy
 	for _, t := range cfg.Targets {
-		opened, err := openTarget(t, create)
+		opened, err := a.openTarget(t, create)
 		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
 	}
 	return out, a.apart(cfg)

@@ -6,13 +6,14 @@ import (
 	"strconv"
 
 	"lifeboat/config"
+	"lifeboat/internal/bandwidth"
 	"lifeboat/target"
 	"lifeboat/target/sftp"
 )
 
 // openSFTP opens a configured directory on another host; create makes it. Connecting is bounded in time.
-func openSFTP(t config.Target, create bool) (target.Target, error) {
-	c := sftp.Config{Host: t.Host, Port: t.Port, User: t.User, Path: t.Path, KeyFile: t.KeyFile, KnownHosts: t.KnownHosts}
+func openSFTP(t config.Target, create bool, limit *bandwidth.Limit) (target.Target, error) {
+	c := sftp.Config{Host: t.Host, Port: t.Port, User: t.User, Path: t.Path, KeyFile: t.KeyFile, KnownHosts: t.KnownHosts, Limit: limit}
 	opener := sftp.Open
 	if create {
 		opener = sftp.Create
@@ -55,5 +56,5 @@ func openSFTPURL(s string, u *url.URL) (target.Target, error) {
 			return nil, usagef("--from %q: unknown %q: write %s", s, key, form)
 		}
 	}
-	return openSFTP(t, false)
+	return openSFTP(t, false, nil)
 }

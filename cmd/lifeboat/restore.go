@@ -42,6 +42,7 @@ func (a *app) restore() *cobra.Command {
 			"no server can use the directory; one that died is repeated with --reuse.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			a.unlimited = true // who restores is in a hurry
 			point, err := restore.ParsePoint(at)
 			if err != nil {
 				return usageError{err}

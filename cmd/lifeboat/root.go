@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,8 @@ type app struct {
 	cfg        *config.Config
 	unverified string            // fingerprint that was shown for comparing
 	identity   map[string][]byte // files that were read: a pipe can be read only once
+	unlimited  bool              // no target's bandwidth is limited
+	limits     sync.Map          // of targets, by name: one that is opened twice has one limit
 }
 
 // usageError and verdictError choose their exit codes.

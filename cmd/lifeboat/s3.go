@@ -12,17 +12,18 @@ import (
 
 	"lifeboat/capture"
 	"lifeboat/config"
+	"lifeboat/internal/bandwidth"
 	"lifeboat/internal/clock"
 	"lifeboat/target"
 	"lifeboat/target/s3"
 )
 
 // openS3 opens a configured bucket.
-func openS3(t config.Target) (target.Target, error) {
+func openS3(t config.Target, limit *bandwidth.Limit) (target.Target, error) {
 	c := s3.Config{
 		Bucket: t.Bucket, Prefix: t.Prefix, Endpoint: t.Endpoint, Region: t.Region, PathStyle: t.PathStyle, CAFile: t.CAFile,
 		AccessKey: t.AccessKey, SecretKey: t.SecretKey.Reveal(), Profile: t.Profile, SSE: t.SSE, SSEKMSKey: t.SSEKMSKey,
-		Lock: s3.Lock{Mode: t.ObjectLock.Mode, For: t.ObjectLock.For.Length()}, Sweepable: sweepable, Now: clock.System,
+		Lock: s3.Lock{Mode: t.ObjectLock.Mode, For: t.ObjectLock.For.Length()}, Sweepable: sweepable, Now: clock.System, Limit: limit,
 	}
 	if t.SecretKeyFile != "" {
 		b, err := os.ReadFile(t.SecretKeyFile)
@@ -67,7 +68,7 @@ func openS3URL(s string, u *url.URL) (target.Target, error) {
 			return nil, usagef("--from %q: unknown %q: known are endpoint, region, path_style", s, key)
 		}
 	}
-	return openS3(t)
+	return openS3(t, nil)
 }
 
 // placeS3 is where a target's objects are, so that targets in one place are told.

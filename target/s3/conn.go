@@ -12,7 +12,8 @@ import (
 )
 
 // conn is a connection that ends when no byte moves on it for its patience, in either direction: a peer that is gone
-// without a word must not hold up a backup. A slow one may take as long as it likes.
+// without a word must not hold up a backup. A slow one may take as long as it likes. A limit of the bandwidth is outside of it: while
+// that waits, no deadline runs here but the one of a Read that was under way, which each piece that is written puts off.
 type conn struct {
 	net.Conn
 	patience time.Duration

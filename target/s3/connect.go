@@ -125,7 +125,7 @@ func (t *Target) http() (*awshttp.BuildableClient, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &conn{Conn: c, patience: t.Patience}, nil
+			return t.Limit.Conn(&conn{Conn: c, patience: t.Patience}), nil
 		}
 	}), nil
 }

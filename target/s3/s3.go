@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"lifeboat/internal/bandwidth"
 	"lifeboat/internal/clock"
 	"lifeboat/target"
 )
@@ -43,7 +44,8 @@ type Config struct {
 	Sweepable func(name string) bool // objects that must stay deletable, although Lock is set; nil: none
 
 	Now      clock.Clock
-	Patience time.Duration // a connection on which no byte moves for so long is dead; 0: one minute
+	Limit    *bandwidth.Limit // of all connections together
+	Patience time.Duration    // a connection on which no byte moves for so long is dead; 0: one minute
 }
 
 // Lock is how long every object is protected from deletion; the zero Lock is none.

@@ -17,7 +17,8 @@ import (
 
 // conn is a connection with one SFTP session. Operations share it: SFTP numbers its requests.
 type conn struct {
-	net    *counted
+	net    net.Conn // with a limit around heard, if there is one: what waits for it has been heard
+	heard  *counted
 	ssh    *ssh.Client
 	client *sftp.Client
 
@@ -29,13 +30,13 @@ type conn struct {
 // counted counts the reads of a connection that brought something.
 type counted struct {
 	net.Conn
-	heard atomic.Uint64
+	reads atomic.Uint64
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.heard.Add(1)
+		c.reads.Add(1)
 	}
 	return n, err
 }
@@ -78,14 +79,14 @@ func (c *conn) watch(beat time.Duration) {
 	}()
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	last, silent := c.net.heard.Load(), 0
+	last, silent := c.heard.reads.Load(), 0
 	for {
 		select {
 		case <-c.dead:
 			return
 		case <-tick.C:
 		}
-		heard := c.net.heard.Load()
+		heard := c.heard.reads.Load()
 		if heard != last {
 			last, silent = heard, 0
 			continue

@@ -88,14 +88,15 @@ func (t *Target) login(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // ends the handshake
-	c := &conn{net: &counted{Conn: raw}, dead: make(chan struct{})}
+	c := &conn{heard: &counted{Conn: raw}, dead: make(chan struct{})}
+	c.net = t.cfg.Limit.Conn(c.heard)
+	stop := context.AfterFunc(ctx, func() { _ = c.net.Close() }) // ends the handshake
 	err = t.handshake(c, keys, pin)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		_ = raw.Close()
+		_ = c.net.Close()
 		return nil, err
 	}
 	go c.watch(t.cfg.beat)

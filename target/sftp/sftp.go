@@ -22,6 +22,7 @@ import (
 
 	"github.com/pkg/sftp"
 
+	"lifeboat/internal/bandwidth"
 	"lifeboat/target"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	Path       string // relative to the account's home directory unless absolute
 	KeyFile    string // private key; if empty, those of the agent at $SSH_AUTH_SOCK
 	KnownHosts string // host keys; ~/.ssh/known_hosts if empty
+
+	Limit *bandwidth.Limit // of all connections together
 
 	beat time.Duration // see conn.watch
 }
