@@ -43,7 +43,7 @@ func (a *app) healCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			copies, err := a.copies(false)
+			copies, err := a.copies(c.Context(), false)
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func (a *app) initialise() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := a.hostConfig(false)
+			cfg, err := a.hostConfig(c.Context(), false)
 			if err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ func (a *app) refill(ctx context.Context, c repository.Config, yes bool) error {
 			}
 		}
 		if copied.Err != nil {
-			copied.Target, copied.Err = a.openTarget(t, true)
+			copied.Target, copied.Err = a.openTarget(ctx, t, true)
 		}
 	}
 	return nil

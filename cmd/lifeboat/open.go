@@ -47,7 +47,7 @@ func (x *access) flags(c *cobra.Command) {
 }
 
 // openTarget opens a configured target; create makes its directory.
-func (a *app) openTarget(t config.Target, create bool) (target.Target, error) {
+func (a *app) openTarget(ctx context.Context, t config.Target, create bool) (target.Target, error) {
 	switch t.Type {
 	case config.Local:
 		if create {
@@ -55,9 +55,9 @@ func (a *app) openTarget(t config.Target, create bool) (target.Target, error) {
 		}
 		return local.Open(t.Path)
 	case config.SFTP:
-		return openSFTP(t, create, a.limit(t))
+		return openSFTP(ctx, t, create, a.limit(t))
 	case config.S3:
-		return openS3(t, a.limit(t))
+		return openS3(ctx, t, a.limit(t))
 	}
 	return nil, fmt.Errorf("targets of type %s are not in this version", t.Type)
 }
@@ -72,7 +72,7 @@ func (a *app) limit(t config.Target) *bandwidth.Limit {
 }
 
 // copies opens all configured targets; one that cannot be opened carries its error.
-func (a *app) copies(create bool) ([]*repository.Copy, error) {
+func (a *app) copies(ctx context.Context, create bool) ([]*repository.Copy, error) {
 	cfg, err := a.config()
 	if err != nil {
 		return nil, err
@@ -82,7 +82,10 @@ func (a *app) copies(create bool) ([]*repository.Copy, error) {
 	}
 	var out []*repository.Copy
 	for _, t := range cfg.Targets {
-		opened, err := a.openTarget(t, create)
+		opened, err := a.openTarget(ctx, t, create)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
 	}
 	return out, a.apart(cfg)
@@ -158,8 +161,8 @@ func (a *app) outside(x access, to string) error {
 }
 
 // hostConfig is the configuration of the backup host.
-func (a *app) hostConfig(create bool) (repository.Config, error) {
-	copies, err := a.copies(create)
+func (a *app) hostConfig(ctx context.Context, create bool) (repository.Config, error) {
+	copies, err := a.copies(ctx, create)
 	if err != nil {
 		return repository.Config{}, err
 	}
@@ -168,7 +171,7 @@ func (a *app) hostConfig(create bool) (repository.Config, error) {
 
 // host opens the repository for writing.
 func (a *app) host(ctx context.Context) (*repository.Host, error) {
-	c, err := a.hostConfig(false)
+	c, err := a.hostConfig(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -176,12 +179,12 @@ func (a *app) host(ctx context.Context) (*repository.Host, error) {
 }
 
 // locate opens the targets that a command may read from: the one that --from names, or all that answer.
-func (a *app) locate(x access) (found []*repository.Copy, err error) {
+func (a *app) locate(ctx context.Context, x access) (found []*repository.Copy, err error) {
 	if strings.Contains(x.from, "://") {
-		t, err := openURL(x.from)
+		t, err := openURL(ctx, x.from)
 		return []*repository.Copy{{Name: x.from, Target: t}}, err
 	}
-	copies, err := a.copies(false)
+	copies, err := a.copies(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -205,16 +208,16 @@ func (a *app) locate(x access) (found []*repository.Copy, err error) {
 	return found, nil
 }
 
-func openURL(s string) (target.Target, error) {
+func openURL(ctx context.Context, s string) (target.Target, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, usagef("--from %q: %w", s, err)
 	}
 	switch u.Scheme {
 	case "sftp":
-		return openSFTPURL(s, u)
+		return openSFTPURL(ctx, s, u)
 	case "s3":
-		return openS3URL(s, u)
+		return openS3URL(ctx, s, u)
 	case "file":
 	default:
 		return nil, usagef("--from %q: %s is not in this version, only file:///path, sftp://user@host/path and s3://bucket/prefix", s, u.Scheme)
@@ -228,7 +231,7 @@ func openURL(s string) (target.Target, error) {
 // reader opens the journal of a copy and checks that it is the trusted repository: the copy that --from names, or else the one
 // that reaches furthest.
 func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader, error) {
-	copies, err := a.locate(x)
+	copies, err := a.locate(ctx, x)
 	if err != nil {
 		return "", nil, err
 	}

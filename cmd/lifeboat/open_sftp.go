@@ -12,13 +12,13 @@ import (
 )
 
 // openSFTP opens a configured directory on another host; create makes it. Connecting is bounded in time.
-func openSFTP(t config.Target, create bool, limit *bandwidth.Limit) (target.Target, error) {
+func openSFTP(ctx context.Context, t config.Target, create bool, limit *bandwidth.Limit) (target.Target, error) {
 	c := sftp.Config{Host: t.Host, Port: t.Port, User: t.User, Path: t.Path, KeyFile: t.KeyFile, KnownHosts: t.KnownHosts, Limit: limit}
 	opener := sftp.Open
 	if create {
 		opener = sftp.Create
 	}
-	opened, err := opener(context.Background(), c)
+	opened, err := opener(ctx, c)
 	if err != nil {
 		return nil, err // and no *sftp.Target that is nil
 	}
@@ -26,7 +26,7 @@ func openSFTP(t config.Target, create bool, limit *bandwidth.Limit) (target.Targ
 }
 
 // openSFTPURL opens sftp://user@host:port/path; /~/path is below the account's home directory.
-func openSFTPURL(s string, u *url.URL) (target.Target, error) {
+func openSFTPURL(ctx context.Context, s string, u *url.URL) (target.Target, error) {
 	const form = "sftp://user@host:port/path?key_file=FILE&known_hosts=FILE"
 	t := config.Target{Type: config.SFTP, Host: u.Hostname(), User: u.User.Username(), Path: u.Path}
 	if t.Host == "" || t.Path == "" || u.Fragment != "" {
@@ -56,5 +56,5 @@ func openSFTPURL(s string, u *url.URL) (target.Target, error) {
 			return nil, usagef("--from %q: unknown %q: write %s", s, key, form)
 		}
 	}
-	return openSFTP(t, false, nil)
+	return openSFTP(ctx, t, false, nil)
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // openS3 opens a configured bucket.
-func openS3(t config.Target, limit *bandwidth.Limit) (target.Target, error) {
+func openS3(ctx context.Context, t config.Target, limit *bandwidth.Limit) (target.Target, error) {
 	c := s3.Config{
 		Bucket: t.Bucket, Prefix: t.Prefix, Endpoint: t.Endpoint, Region: t.Region, PathStyle: t.PathStyle, CAFile: t.CAFile,
 		AccessKey: t.AccessKey, SecretKey: t.SecretKey.Reveal(), Profile: t.Profile, SSE: t.SSE, SSEKMSKey: t.SSEKMSKey,
@@ -32,7 +32,7 @@ func openS3(t config.Target, limit *bandwidth.Limit) (target.Target, error) {
 		}
 		c.SecretKey = strings.TrimSpace(string(b))
 	}
-	opened, err := s3.Open(context.Background(), c) // reads files, no more
+	opened, err := s3.Open(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func sweepable(name string) bool {
 }
 
 // openS3URL opens s3://bucket/prefix?endpoint=...&region=...&path_style=..., with the credentials that the AWS SDK finds.
-func openS3URL(s string, u *url.URL) (target.Target, error) {
+func openS3URL(ctx context.Context, s string, u *url.URL) (target.Target, error) {
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, usagef("--from %q: write s3://bucket/prefix?endpoint=https://host&region=name; credentials come from the environment", s)
@@ -68,7 +68,7 @@ func openS3URL(s string, u *url.URL) (target.Target, error) {
 			return nil, usagef("--from %q: unknown %q: known are endpoint, region, path_style", s, key)
 		}
 	}
-	return openS3(t, nil)
+	return openS3(ctx, t, nil)
 }
 
 // placeS3 is where a target's objects are, so that targets in one place are told.

@@ -127,9 +127,9 @@ func (a *app) snapshotsOf(ctx context.Context, r *repository.Reader, source stri
 
 // positions finds out how far each copy is, and whether it is one of the same repository; from a URL there is only the one.
 func (a *app) positions(ctx context.Context, x access, r *repository.Reader) []*repository.Copy {
-	copies, err := a.copies(false)
+	copies, err := a.copies(ctx, false)
 	if err != nil || x.from != "" {
-		copies, err = a.locate(x)
+		copies, err = a.locate(ctx, x)
 		if err != nil {
 			return []*repository.Copy{{Name: x.from, Err: err}}
 		}

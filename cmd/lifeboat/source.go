@@ -63,7 +63,7 @@ func (a *app) sourceRemove() *cobra.Command {
 
 // released records the removal in the journal.
 func (a *app) released(ctx context.Context, name, reason string) error {
-	c, err := a.hostConfig(false)
+	c, err := a.hostConfig(ctx, false)
 	if err != nil {
 		return err
 	}

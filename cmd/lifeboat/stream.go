@@ -65,7 +65,7 @@ func (a *app) capture(ctx context.Context, name string, opened *bool) error {
 	if !ok {
 		return usagef("source %s: the log of engine %s cannot be captured: `lifeboat backup` takes snapshots", name, cfg.Engine)
 	}
-	c, err := a.hostConfig(false)
+	c, err := a.hostConfig(ctx, false)
 	if err != nil {
 		return err
 	}

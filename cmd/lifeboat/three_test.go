@@ -158,7 +158,7 @@ func TestLocksRenewed(t *testing.T) {
 	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
 	x.want(0, "backup", "crm", "--full")
 	x.want(0, "check")
-	opened, err := openURL("s3://locks/prod?" + url.Values{"endpoint": {store.URL()}, "region": {testenv.S3Region}, "path_style": {"true"}}.Encode())
+	opened, err := openURL(t.Context(), "s3://locks/prod?"+url.Values{"endpoint": {store.URL()}, "region": {testenv.S3Region}, "path_style": {"true"}}.Encode())
 	x.must(err)
 	cloud := s3.Locked{Target: opened.(*s3.Target)}
 	days := func(name string) int {
