@@ -93,7 +93,7 @@ func (a *app) refill(ctx context.Context, c repository.Config, yes bool) error {
 			copied.Target, copied.Err = a.openTarget(ctx, t, true)
 		}
 	}
-	return nil
+	return apart(a.cfg, c.Copies) // only now is it known where a new directory is
 }
 
 // recipients reads who can restore from the configuration.

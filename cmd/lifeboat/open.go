@@ -27,6 +27,7 @@ import (
 	"lifeboat/source/sqlite"
 	"lifeboat/target"
 	"lifeboat/target/local"
+	"lifeboat/target/sftp"
 )
 
 // errTrust is wrapped where a copy is not of the repository that was expected.
@@ -88,24 +89,29 @@ func (a *app) copies(ctx context.Context, create bool) ([]*repository.Copy, erro
 		}
 		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
 	}
-	return out, a.apart(cfg)
+	return out, apart(cfg, out)
 }
 
 // apart refuses targets that share a place: two copies on one disk are one, and what is inside another is overwritten with it.
-func (a *app) apart(cfg *config.Config) error {
+func apart(cfg *config.Config, copies []*repository.Copy) error {
 	places := []place{{"state_dir", resolved(cfg.StateDir)}}
-	for _, t := range cfg.Targets {
+	for i, t := range cfg.Targets {
+		name := "target " + t.Name
 		switch t.Type {
 		case config.Local:
-			places = append(places, place{"target " + t.Name, resolved(t.Path)})
+			places = append(places, place{name, resolved(t.Path)})
 		case config.S3:
-			places = append(places, place{"target " + t.Name, placeS3(t)})
+			places = append(places, place{name, placeS3(t)})
 		case config.SFTP:
+			places = append(places, place{name, placeSFTP(t)})
+			if opened, ok := copies[i].Target.(*sftp.Target); ok {
+				places = append(places, place{name, opened.Place()})
+			}
 		}
 	}
 	for i, p := range places {
 		for _, q := range places[:i] {
-			if within(p.path, q.path) || within(q.path, p.path) {
+			if p.name != q.name && (within(p.path, q.path) || within(q.path, p.path)) {
 				return usagef("%s (%s) and %s (%s) are one inside the other: give each a directory of its own", q.name, q.path, p.name, p.path)
 			}
 		}

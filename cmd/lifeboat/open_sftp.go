@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/url"
+	"os/user"
+	"path"
 	"strconv"
+	"strings"
 
 	"lifeboat/config"
 	"lifeboat/internal/bandwidth"
@@ -57,4 +61,19 @@ func openSFTPURL(ctx context.Context, s string, u *url.URL) (target.Target, erro
 		}
 	}
 	return openSFTP(ctx, t, false, nil)
+}
+
+// placeSFTP is where a target's objects are, as far as the configuration tells, in the form of sftp.Target.Place. Accounts are kept apart: each
+// can have a root directory of its own.
+func placeSFTP(t config.Target) string {
+	if t.User == "" {
+		if u, err := user.Current(); err == nil {
+			t.User = u.Username
+		}
+	}
+	dir := path.Clean(strings.TrimPrefix(strings.TrimPrefix(t.Path, "/~/"), "~/"))
+	if !path.IsAbs(dir) {
+		dir = "~/" + strings.ReplaceAll(dir, "../", "up/")
+	}
+	return path.Join("sftp:", net.JoinHostPort(strings.ToLower(t.Host), strconv.Itoa(t.Port)), t.User, dir)
 }

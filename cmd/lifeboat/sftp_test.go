@@ -50,6 +50,39 @@ func TestSFTPTarget(t *testing.T) {
 	}
 }
 
+// TestSFTPApart refuses targets that are one directory, or one inside the other, however it is written.
+func TestSFTPApart(t *testing.T) {
+	d := testenv.StartSSHD(t)
+	x := newFixture(t, "disk")
+	home := filepath.Join(d.Home, "vault")
+	two := func(second string) string {
+		return onSFTP(d, "vault") + strings.Replace(second, "offsite:", "other:", 1)
+	}
+	refused := func(second string) {
+		t.Helper()
+		x.configure("lifeboat.yaml", "state", two(second))
+		if s := x.want(2, "init"); !strings.Contains(s.err, "one inside the other") || !strings.Contains(s.err, "target other") {
+			t.Error(s)
+		}
+	}
+	refused(onSFTP(d, "vault"))
+	refused(onSFTP(d, "~/vault/./crm"))
+	d.Kill()
+	refused(onSFTP(d, "/~/x/../vault/")) // as it is written
+	d.Start()
+	refused(onSFTP(d, home)) // as the host has it
+	x.must(os.Symlink("vault", filepath.Join(d.Home, "link")))
+	refused(onSFTP(d, "link"))
+	refused(onSFTP(d, "link/crm"))
+	known, err := os.ReadFile(d.KnownHosts)
+	x.must(err)
+	x.must(os.WriteFile(d.KnownHosts, append(known, strings.Replace(string(known), "127.0.0.1", "localhost", 1)...), 0o600))
+	refused(strings.Replace(onSFTP(d, home), "127.0.0.1", "localhost", 1))
+
+	x.configure("lifeboat.yaml", "other-state", strings.Replace(two(onSFTP(d, "vault-2")), "path: vault,", "path: vault-1,", 1))
+	x.want(0, "init")
+}
+
 // TestSFTPAppendOnly backs up with a key that can only add, as doc/targets.md describes it.
 func TestSFTPAppendOnly(t *testing.T) {
 	d := testenv.StartSSHD(t)

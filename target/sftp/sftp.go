@@ -58,6 +58,7 @@ type Config struct {
 type Target struct {
 	cfg   Config
 	place string // for messages only
+	host  string // the address that was reached first
 	root  string // absolute
 
 	mu      sync.Mutex
@@ -115,9 +116,14 @@ func (t *Target) enter(ctx context.Context, create bool) error {
 	case !info.IsDir():
 		return fmt.Errorf("%w: a target has to be a directory", syscall.ENOTDIR)
 	}
+	t.host = c.net.RemoteAddr().String()
 	t.root, err = call(ctx, c, func(s *sftp.Client) (string, error) { return s.RealPath(dir) })
 	return err
 }
+
+// Place is where the directory is: the host's address, the account, and the path without symbolic links as the host has it. Targets in one place have
+// the same, and what is inside another is below it.
+func (t *Target) Place() string { return path.Join("sftp:", t.host, t.cfg.User, t.root) }
 
 // Put implements target.Target. When it returns, the file is flushed to disk where the server offers that, and so is its
 // entry where the server can.
