@@ -3,11 +3,13 @@ package testenv
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -23,13 +25,14 @@ type S3 struct {
 	Dir       string // has a directory for each bucket, with its objects as files
 	AccessKey string // may do everything
 	SecretKey string
+	scheme    string
 	pid       int
 	used      usage
 	t         TB
 }
 
-// StartS3 starts a store without buckets.
-func StartS3(t TB) *S3 {
+// StartS3 starts a store without buckets, with more arguments for it. With --cert it speaks TLS.
+func StartS3(t TB, args ...string) *S3 {
 	t.Helper()
 	base := t.TempDir()
 	dir := func(name string) string {
@@ -37,11 +40,14 @@ func StartS3(t TB) *S3 {
 		must(t, os.Mkdir(d, 0o700))
 		return d
 	}
-	s := &S3{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), AccessKey: "root-" + rand.Text(), SecretKey: rand.Text(), Dir: dir("buckets"), t: t}
+	s := &S3{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(t)), AccessKey: "root-" + rand.Text(), SecretKey: rand.Text(), Dir: dir("buckets"), scheme: "http", t: t}
+	if slices.Contains(args, "--cert") {
+		s.scheme = "https"
+	}
 	out, err := os.Create(filepath.Join(base, "log"))
 	must(t, err)
-	cmd := exec.Command(S3Program, "--port", s.Addr, "--region", S3Region, "--health", "/health", "--quiet", "--iam-dir", dir("iam"),
-		"posix", "--versioning-dir", dir("versions"), s.Dir)
+	args = append(args, "--port", s.Addr, "--region", S3Region, "--health", "/health", "--quiet", "--iam-dir", dir("iam"))
+	cmd := exec.Command(S3Program, append(args, "posix", "--versioning-dir", dir("versions"), s.Dir)...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.AccessKey, "ROOT_SECRET_ACCESS_KEY="+s.SecretKey)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -55,8 +61,9 @@ func StartS3(t TB) *S3 {
 		<-ended
 		must(t, out.Close())
 	})
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // whichever store answers is the one
 	for range 600 {
-		if r, err := http.Get("http://" + s.Addr + "/health"); err == nil {
+		if r, err := client.Get(s.URL() + "/health"); err == nil {
 			must(t, r.Body.Close())
 			return s
 		}
@@ -72,7 +79,7 @@ func StartS3(t TB) *S3 {
 }
 
 // URL is the store's endpoint.
-func (s *S3) URL() string { return "http://" + s.Addr }
+func (s *S3) URL() string { return s.scheme + "://" + s.Addr }
 
 // CPU is the processor time of the store so far.
 func (s *S3) CPU() time.Duration {
@@ -98,7 +105,7 @@ func (s *S3) User(accessKey, secretKey string) {
 
 func (s *S3) admin(args ...string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), S3Program, append([]string{"admin", "--endpoint-url", s.URL(), "--region", S3Region}, args...)...)
+	cmd := exec.CommandContext(s.t.Context(), S3Program, append([]string{"admin", "--allow-insecure", "--endpoint-url", s.URL(), "--region", S3Region}, args...)...)
 	cmd.Env = append(os.Environ(), "ADMIN_ACCESS_KEY_ID="+s.AccessKey, "ADMIN_SECRET_ACCESS_KEY="+s.SecretKey)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v: %s", args[0], err, bytes.TrimSpace(out))

@@ -80,6 +80,7 @@ func (t *Target) options(o *s3.Options) {
 		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
 			o.MaxAttempts, o.Backoff = maxAttempts, retry.BackoffDelayerFunc(pause)
 			o.RateLimiter = ratelimit.None // attempts are bounded; a quota across requests would end a long restore
+			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(hopeless)}, o.Retryables...)
 			o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
 				"ConditionalRequestConflict": {}, "OperationAborted": {}, "InternalError": {}, "ServiceUnavailable": {},
 				"BadDigest": {}, "XAmzContentSHA256Mismatch": {}, // the bytes were damaged on their way

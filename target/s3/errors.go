@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -61,22 +60,9 @@ func (t *Target) explain(verb string, err error) error {
 	case errors.As(err, &api):
 		return t.explainAPI(verb, api, err)
 	case errors.As(err, &sent):
-		e := &storeError{text: "no answer from " + t.where() + ": " + sent.Err.Error(), hint: "check the endpoint, the network and the firewall", cause: err}
-		var unknown x509.UnknownAuthorityError
-		if errors.As(err, &unknown) {
-			e.hint = "give the certificate of its authority as ca_file"
-		}
-		return e
+		return t.unreachable(sent, err)
 	}
 	return err
-}
-
-// where names the store.
-func (t *Target) where() string {
-	if u, err := url.Parse(t.Endpoint); err == nil && u.Host != "" {
-		return u.Host
-	}
-	return "S3 in " + t.Region
 }
 
 // explainAPI adds what to do about an answer of the store.
