@@ -54,7 +54,11 @@ func (t *Target) connect(ctx context.Context) error {
 	}
 	c, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return fmt.Errorf("read the settings of the AWS SDK: %w", err)
+		var unknown config.SharedConfigProfileNotExistError
+		if errors.As(err, &unknown) {
+			return fmt.Errorf("there is no profile %s in AWS_CONFIG_FILE (~/.aws/config) and AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials): correct profile", t.Profile)
+		}
+		return &storeError{"read the settings of the AWS SDK: " + strings.Join(strings.Fields(err.Error()), " "), "correct AWS_CONFIG_FILE (~/.aws/config) or AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials)", nil, err}
 	}
 	if c.Region == "" {
 		return errors.New("no region is set: add region, or AWS_REGION to the environment")

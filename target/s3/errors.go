@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -83,13 +84,27 @@ func (t *Target) explainAPI(verb string, api smithy.APIError, err error) error {
 	case "AccessDenied", "Forbidden", "AllAccessDisabled", "UnauthorizedAccess":
 		e.kind, e.hint = fs.ErrPermission, "the credentials need the right to "+t.rights(verb)
 	case "InvalidAccessKeyId":
-		e.kind, e.hint = fs.ErrPermission, "check access_key and that it is a key of this store"
+		e.kind, e.hint = fs.ErrPermission, "check "+t.whence("access_key")+": is it of this store?"
 	case "SignatureDoesNotMatch":
-		e.kind, e.hint = fs.ErrPermission, "the secret key does not belong to the access key: check secret_key_file"
+		e.kind, e.hint = fs.ErrPermission, "the secret key does not belong to the access key: check "+t.whence("secret_key_file")
 	default:
 		e.hint = hints[c]
+		if t.SSE != "" && (c == "NotImplemented" || c == "InvalidArgument" || strings.HasPrefix(c, "KMS.")) {
+			e.hint = "if the store does not encrypt with sse: " + t.SSE + ", take it out; Lifeboat encrypts by itself anyway"
+		}
 	}
 	return e
+}
+
+// whence is where the credentials are from: a setting, if they are in the configuration.
+func (t *Target) whence(setting string) string {
+	switch {
+	case t.AccessKey != "":
+		return setting
+	case t.Profile != "":
+		return "profile " + t.Profile
+	}
+	return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the default profile"
 }
 
 // hints says what to do about answers of stores.

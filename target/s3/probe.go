@@ -22,6 +22,13 @@ func (t *Target) Probe(ctx context.Context) (missing []string, err error) {
 	if !refuses {
 		missing = append(missing, "the store does not refuse to overwrite (no If-None-Match): what is there is looked up before each write, and two hosts that write at the same moment could replace each other's objects")
 	}
+	encrypts, err := t.encrypts(ctx)
+	if err != nil {
+		return nil, t.fail(ctx, "put", conditionalKey, err)
+	}
+	if !encrypts {
+		missing = append(missing, fmt.Sprintf("the store does not say that it encrypts as sse: %s asks it to: take sse out, or use another store; what Lifeboat stores is encrypted anyway", t.SSE))
+	}
 	versions, err := t.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &t.Bucket})
 	if err != nil {
 		missing = append(missing, fmt.Sprintf("whether the bucket keeps versions is unknown: %v", t.explain("ask about versioning in", err)))
@@ -33,6 +40,19 @@ func (t *Target) Probe(ctx context.Context) (missing []string, err error) {
 	}
 	locks, err := t.probeLock(ctx)
 	return append(missing, locks...), err
+}
+
+// encrypts reports whether the store does what SSE asks for; some take no notice of it. A new object tells, with the bytes that stand there.
+func (t *Target) encrypts(ctx context.Context) (bool, error) {
+	if t.SSE == "" {
+		return true, nil
+	}
+	in, err := t.marker(ctx)
+	if err != nil {
+		return false, err
+	}
+	out, err := t.client.PutObject(ctx, in)
+	return err == nil && out.ServerSideEncryption == in.ServerSideEncryption, err
 }
 
 // probeClock compares the clocks.

@@ -119,17 +119,14 @@ func (t *Target) refusesToOverwrite(ctx context.Context) (bool, error) {
 	if known := t.refuses.Load(); known != nil {
 		return *known, nil
 	}
-	body := strings.NewReader("Lifeboat finds out whether this store refuses to overwrite.\n")
-	section := io.NewSectionReader(body, 0, body.Size())
-	digest, err := md5Of(ctx, section)
-	if err != nil {
-		return false, err
-	}
 	refuses := false
 	for range 2 { // the first may find nothing there
-		in := t.input(t.prefix+conditionalKey, section, digest)
+		in, err := t.marker(ctx)
+		if err != nil {
+			return false, err
+		}
 		in.IfNoneMatch = &always
-		_, err := t.client.PutObject(ctx, in)
+		_, err = t.client.PutObject(ctx, in)
 		refuses = status(err) == http.StatusPreconditionFailed
 		if refuses || status(err) == http.StatusNotImplemented {
 			break
@@ -140,6 +137,14 @@ func (t *Target) refusesToOverwrite(ctx context.Context) (bool, error) {
 	}
 	t.refuses.Store(&refuses)
 	return refuses, nil
+}
+
+// marker is a request to store what is always the same, whatever stands there.
+func (t *Target) marker(ctx context.Context) (*s3.PutObjectInput, error) {
+	body := strings.NewReader("Lifeboat finds out whether this store refuses to overwrite.\n")
+	section := io.NewSectionReader(body, 0, body.Size())
+	digest, err := md5Of(ctx, section)
+	return t.input(t.prefix+conditionalKey, section, digest), err
 }
 
 // confirm asks the store for what it acknowledged: a gateway that loses objects is noticed at the first, not by a restore.
