@@ -83,17 +83,27 @@ func TestSFTPApart(t *testing.T) {
 	x.want(0, "init")
 }
 
-// TestSFTPAppendOnly backs up with a key that can only add, as doc/targets.md describes it.
+// TestSFTPAppendOnly founds, backs up and takes over with a key that can only add, as doc/targets.md describes it. The full key cleans up.
 func TestSFTPAppendOnly(t *testing.T) {
 	d := testenv.StartSSHD(t)
 	x := newFixture(t, "disk")
 	targets := fmt.Sprintf("  disk: {type: local, path: %s}\n", x.path("disk")) + onSFTP(d, filepath.Join(d.Home, "vault"))
-	x.configure("lifeboat.yaml", "state", targets)
-	x.want(0, "init", "--identity", x.path("key"))
-
+	probes := func() int {
+		found, err := filepath.Glob(filepath.Join(d.Home, "vault", "probe-*"))
+		x.must(err)
+		return len(found)
+	}
 	key := d.Keygen("limited")
 	d.Allow(key, addOnly(t))
 	x.configure("lifeboat.yaml", "state", strings.Replace(targets, d.Key, key, 1))
+	for n := 1; n <= 2; n++ {
+		if s := x.want(0, "init", "--identity", x.path("key")); !strings.Contains(s.out, "offsite: ready") || !strings.Contains(s.err, "warning: target offsite: objects cannot be deleted") {
+			t.Error(s)
+		}
+		if probes() != n {
+			t.Errorf("init leaves %d probes; want %d", probes(), n)
+		}
+	}
 	x.want(0, "backup", "crm")
 	x.want(0, "backup", "crm", "--full")
 	x.want(0, "check", "--from", "offsite", "--read-data=100%", "--identity", x.path("key"))
@@ -102,6 +112,24 @@ func TestSFTPAppendOnly(t *testing.T) {
 	}
 	x.want(0, "check", "--from", "offsite", "--read-data=100%", "--identity", x.path("key"))
 	x.restored("--from", "offsite")
+
+	pack, err := filepath.Glob(filepath.Join(d.Home, "vault", "packs", "*", "*"))
+	x.must(err)
+	x.must(os.Chmod(pack[0], 0o600))
+	x.must(os.WriteFile(pack[0], []byte("damaged"), 0o600))
+	if s := x.run("heal"); s.code == 0 || !strings.Contains(s.out+s.err, "posix-rename") && !strings.Contains(s.out+s.err, "permission") {
+		t.Errorf("heal: %s", s)
+	}
+	x.must(os.RemoveAll(x.path("state")))
+	x.want(0, "init", "--take-over", "--identity", x.path("key"))
+	x.configure("lifeboat.yaml", "state", targets)
+	x.want(0, "heal")
+	x.want(0, "backup", "crm")
+	x.want(0, "forget", "s3", "--yes", "--reason", "a test")
+	if probes() != 0 {
+		t.Errorf("%d probes are left once a key may delete them", probes())
+	}
+	x.want(0, "check", "--from", "offsite", "--read-data=100%", "--identity", x.path("key"))
 }
 
 // addOnly is what doc/targets.md writes before such a key.
