@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,13 +19,13 @@ type Left struct {
 	Target   string    `json:"target"`
 	Retained int       `json:"retained,omitempty"` // objects that are protected from deletion
 	Until    time.Time `json:"until,omitzero"`     // when the first of them can go, where the target tells
-	Failed   int       `json:"failed,omitempty"`   // objects that it would not delete
+	Failed   int       `json:"failed,omitempty"`   // objects that it would not delete, or that stay because others are missing
 	Err      string    `json:"error,omitempty"`    // why; also where it could not be listed
 }
 
 func (l Left) String() string {
 	if l.Err != "" {
-		return fmt.Sprintf("target %s: not everything that nothing needs could be deleted (%d objects were refused): %s", l.Target, l.Failed, l.Err)
+		return fmt.Sprintf("target %s: not everything that nothing needs could be deleted (%d objects stay): %s", l.Target, l.Failed, l.Err)
 	}
 	until := ""
 	if !l.Until.IsZero() {
@@ -44,34 +46,40 @@ type cleaner interface {
 // cleaning deletes on one copy what was swept, and what no record names.
 type cleaning struct {
 	*Copy
-	fates fates
-	named map[string]bool
-	sum   *Collected
-	left  Left
-	row   int // of failures
+	fates  fates
+	named  map[string]bool
+	lacks  map[string]int64 // sizes of what is needed and was not found yet
+	swept  []string         // what stands there and may go if nothing is lacking,
+	orphan []string         // and what may go in any case
+	sum    *Collected
+	left   Left
+	row    int // of failures
 }
+
+// cleanable are the parts of a copy that are cleaned.
+var cleanable = []string{"packs/", "index/", "keys/", probePrefix}
 
 // cleanAll cleans every copy that is up to date: one that is behind keeps everything until it has caught up. What a target did
 // not delete is in sum; an error means that the run was interrupted.
 func (h *Host) cleanAll(ctx context.Context, sum *Collected) error {
-	named := map[string]bool{}
+	fates, named, needed := fatesIn(h.Chain()), map[string]bool{}, map[string]int64{}
 	for _, e := range h.Chain().Entries() {
 		for _, o := range e.Objects {
 			named[o.Name] = true
+			if strings.HasPrefix(o.Name, "packs/") && !fates.unneeded(o.Name) {
+				needed[o.Name] = o.Size
+			}
 		}
 	}
-	fates := fatesIn(h.Chain())
 	for _, copied := range h.Copies {
 		if copied.Err != nil || copied.Position != h.Chain().Len() {
 			continue
 		}
-		c := cleaning{Copy: copied, fates: fates, named: named, sum: sum, left: Left{Target: copied.Name}}
+		c := cleaning{Copy: copied, fates: fates, named: named, lacks: maps.Clone(needed), sum: sum, left: Left{Target: copied.Name}}
 		if t, ok := copied.Target.(cleaner); ok {
 			c.failed(t.Clean(ctx, h.Now()))
 		}
-		for _, prefix := range []string{"packs/", "index/", "keys/", probePrefix} {
-			c.failed(c.clean(ctx, prefix))
-		}
+		c.failed(c.clean(ctx))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -89,19 +97,43 @@ func (c *cleaning) failed(err error) {
 	}
 }
 
-func (c *cleaning) clean(ctx context.Context, prefix string) error {
+// clean deletes what was swept only where every pack stands that is still needed: a target may have lost the one to which the frames
+// of a swept pack were moved.
+func (c *cleaning) clean(ctx context.Context) error {
+	for _, prefix := range cleanable {
+		if err := c.look(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	if len(c.lacks) > 0 && len(c.swept) > 0 {
+		c.left.Failed = len(c.swept)
+		c.failed(fmt.Errorf("%s is missing or truncated there (%d packs in all), and what was swept may be all that is left of it: run `lifeboat heal`", slices.Min(slices.Collect(maps.Keys(c.lacks))), len(c.lacks)))
+		c.swept = nil
+	}
+	for _, name := range slices.Concat(c.swept, c.orphan) {
+		if err := c.remove(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds what may be deleted, and what is lacking.
+func (c *cleaning) look(ctx context.Context, prefix string) error {
 	for info, err := range c.Target.List(ctx, prefix) {
 		if err != nil {
 			return err
 		}
-		if _, ours := chunkstore.Digest(info.Name); !ours && prefix != probePrefix || !strings.HasPrefix(info.Name, prefix) {
-			continue // nobody knows what that is
+		if size, ok := c.lacks[info.Name]; ok && size == info.Size {
+			delete(c.lacks, info.Name)
 		}
-		if c.named[info.Name] && !c.fates[info.Name].swept {
-			continue
-		}
-		if err := c.remove(ctx, info.Name); err != nil {
-			return err
+		_, ours := chunkstore.Digest(info.Name)
+		switch {
+		case !ours && prefix != probePrefix || !strings.HasPrefix(info.Name, prefix): // nobody knows what that is
+		case !c.named[info.Name]:
+			c.orphan = append(c.orphan, info.Name)
+		case c.fates[info.Name].swept:
+			c.swept = append(c.swept, info.Name)
 		}
 	}
 	return nil

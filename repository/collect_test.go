@@ -500,3 +500,52 @@ func TestCollectLocked(t *testing.T) {
 	}
 	v.collected(first)
 }
+
+// TestSweepLost takes away, between compaction and sweep, the pack to which frames were moved, or some of its bytes: the old packs, which have
+// them too, stay on that copy until it is healed.
+func TestSweepLost(t *testing.T) {
+	for what, ruin := range map[string]func(path string) error{
+		"removed":   os.Remove,
+		"truncated": func(path string) error { return os.Truncate(path, 100) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			v, first := newHalfEmpty(t, "disk", "usb")
+			v.collected(first)
+			e := v.last("disk")
+			made := slices.IndexFunc(e.Objects, func(o target.Object) bool { return strings.HasPrefix(o.Name, "packs/") })
+			lost := filepath.Join(v.path("disk"), e.Objects[made].Name)
+			if err := ruin(lost); err != nil {
+				t.Fatal(err)
+			}
+			v.shift = pastGrace
+			all := len(e.Condemn.Packs) + len(e.Condemn.Indexes)
+			for range 2 { // the second finds it swept by a record
+				got, copies, err := v.collect(nil)
+				if err := errors.Join(err, trouble(copies)); err != nil {
+					t.Fatal(err)
+				}
+				if len(got.Left) != 1 || got.Left[0].Target != "disk" || got.Left[0].Failed != all || !strings.Contains(got.Left[0].String(), "run `lifeboat heal`") {
+					t.Errorf("left: %+v", got.Left)
+				}
+			}
+			for _, d := range e.Condemn.Packs {
+				if _, err := os.Stat(filepath.Join(v.path("disk"), chunkstore.PackName(d))); err != nil {
+					t.Error(err)
+				}
+				if _, err := os.Stat(filepath.Join(v.path("usb"), chunkstore.PackName(d))); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("on usb, where nothing is lost: %v", err)
+				}
+			}
+			b, err := os.ReadFile(filepath.Join(v.path("usb"), e.Objects[made].Name)) // as heal does
+			if err == nil {
+				err = os.WriteFile(lost, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := v.collected(); got.Swept != all {
+				t.Errorf("after it was healed: %+v", got)
+			}
+		})
+	}
+}
