@@ -59,15 +59,15 @@ func (h Healing) Examine(ctx context.Context, c *Copy, started, progress func(by
 
 // belongs reports an error for what is no copy of the repository, where nothing is to be repaired; marked is false where its marker is to be.
 func (h Healing) belongs(ctx context.Context, c *Copy) (marked bool, err error) {
-	root := h.Chain.Entries()[0].Raw
-	first, rerr := target.Read(ctx, c.Target, journal.Name(1), int64(len(root)))
 	m, err := readMarker(ctx, c.Target)
 	marked = err == nil && m.Repository == h.Chain.Repository()
-	if !marked && (rerr != nil || !bytes.Equal(first, root)) {
+	if !marked {
 		if err == nil {
 			err = foreignMarker(m, h.Chain.Repository())
 		}
-		return false, fmt.Errorf("%w: %s", err, anew)
+		if own, lerr := h.holdsRecord(ctx, c); lerr != nil || !own {
+			return false, fmt.Errorf("%w: %s", errors.Join(err, lerr), anew)
+		}
 	}
 	there := &journal.Chain{}
 	if xerr := journal.Extend(ctx, c.Target, there); xerr != nil && !errors.Is(xerr, journal.ErrBroken) && !chunkstore.Damaged(xerr) {
@@ -78,6 +78,32 @@ func (h Healing) belongs(ctx context.Context, c *Copy) (marked bool, err error) 
 		return false, fmt.Errorf("%w: its journal is not that of the other copies", ErrNoRepository)
 	}
 	return marked, nil
+}
+
+// strangers is how many records of the right size may be others before a place counts as no copy.
+const strangers = 16
+
+// holdsRecord reports whether a record of the chain stands on a copy, which tells that it is one where its marker is lost.
+func (h Healing) holdsRecord(ctx context.Context, c *Copy) (bool, error) {
+	raws := map[string][]byte{}
+	for _, e := range h.Chain.Entries() {
+		raws[journal.Name(e.Seq)] = e.Raw
+	}
+	others := 0
+	for info, err := range c.Target.List(ctx, "journal/") {
+		if err != nil || others == strangers {
+			return false, err
+		}
+		raw, ok := raws[info.Name]
+		if !ok || int64(len(raw)) != info.Size {
+			continue
+		}
+		if b, err := target.Read(ctx, c.Target, info.Name, info.Size); err == nil && bytes.Equal(b, raw) {
+			return true, nil
+		}
+		others++
+	}
+	return false, ctx.Err()
 }
 
 // Heal repairs one copy: of each record first what it names, then the record, so that the copy is never more than a prefix with holes that it

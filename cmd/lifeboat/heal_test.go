@@ -31,6 +31,11 @@ func TestHeal(t *testing.T) {
 			}
 		}
 	}
+	x.put(nil, "disk", "lifeboat.json")
+	x.put([]byte("x"), "disk", "journal/writer/000000000001")
+	if s := x.want(0, "heal"); !strings.Contains(s.out, "disk: 2 objects repaired") {
+		t.Errorf("without its marker and its first record: %s", s)
+	}
 	x.want(0, "check", "--identity", x.path("key"))
 	x.want(0, "backup", "crm")
 
