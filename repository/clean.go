@@ -24,14 +24,18 @@ type Left struct {
 }
 
 func (l Left) String() string {
+	var parts []string
 	if l.Err != "" {
-		return fmt.Sprintf("target %s: not everything that nothing needs could be deleted (%d objects stay): %s", l.Target, l.Failed, l.Err)
+		parts = append(parts, fmt.Sprintf("not everything that nothing needs could be deleted (%d objects stay): %s", l.Failed, l.Err))
 	}
-	until := ""
-	if !l.Until.IsZero() {
-		until = ", the first of them until " + l.Until.UTC().Format(time.RFC3339)
+	if l.Retained > 0 {
+		until := ""
+		if !l.Until.IsZero() {
+			until = ", the first of them until " + l.Until.UTC().Format(time.RFC3339)
+		}
+		parts = append(parts, fmt.Sprintf("%d objects that nothing needs are protected from deletion%s", l.Retained, until))
 	}
-	return fmt.Sprintf("target %s: %d objects that nothing needs are protected from deletion%s", l.Target, l.Retained, until)
+	return "target " + l.Target + ": " + strings.Join(parts, "; ")
 }
 
 // giveUp is how many deletions in a row may fail before no more are tried in this run: a target that does not answer would
@@ -76,10 +80,10 @@ func (h *Host) cleanAll(ctx context.Context, sum *Collected) error {
 			continue
 		}
 		c := cleaning{Copy: copied, fates: fates, named: named, lacks: maps.Clone(needed), sum: sum, left: Left{Target: copied.Name}}
-		if t, ok := copied.Target.(cleaner); ok {
+		c.failed(c.clean(ctx))
+		if t, ok := copied.Target.(cleaner); ok && ctx.Err() == nil {
 			c.failed(t.Clean(ctx, h.Now()))
 		}
-		c.failed(c.clean(ctx))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
