@@ -31,6 +31,19 @@ type Healed struct {
 	Lost     []string `json:"lost"`     // damaged or missing here, and whole on no copy that could be read
 }
 
+// Join adds to the chain what any copy has of the records behind it: one may have lost its marker, and the others a record that stands there.
+func (h Healing) Join(ctx context.Context) error {
+	for before := uint64(0); before < h.Chain.Len(); {
+		before = h.Chain.Len()
+		for _, c := range h.Copies {
+			if c.Err == nil {
+				_ = journal.Extend(ctx, c.Target, h.Chain) // Examine tells what is wrong with a copy
+			}
+		}
+	}
+	return ctx.Err()
+}
+
 // Examine finds out what is missing or damaged on a copy. An error means that it cannot be healed.
 func (h Healing) Examine(ctx context.Context, c *Copy, started, progress func(bytes int64)) error {
 	marked, err := h.belongs(ctx, c)

@@ -39,11 +39,14 @@ func (a *app) healCommand() *cobra.Command {
 		Long:  "Reads every copy, and replaces what is missing, truncated or changed there with what another copy has, verified on the way. It needs no key. What is lost on every copy is named, with the snapshots and, on the backup host or with an identity, the files that need it.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, r, err := a.reader(c.Context(), x)
+			copies, err := a.copies(c.Context(), false)
 			if err != nil {
 				return err
 			}
-			copies, err := a.copies(c.Context(), false)
+			_, r, err := a.reader(c.Context(), x)
+			if err != nil && c.Context().Err() == nil {
+				r, err = a.unmarked(c.Context(), x, copies, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -52,6 +55,9 @@ func (a *app) healCommand() *cobra.Command {
 				work = os.TempDir()
 			}
 			h := repository.Healing{Chain: r.Chain, Copies: copies, Damaged: map[string]map[string]bool{}, WorkDir: work}
+			if err := h.Join(c.Context()); err != nil {
+				return err
+			}
 			for _, copied := range copies {
 				if copied.Err == nil {
 					p := a.progress("check " + copied.Name)
@@ -92,6 +98,20 @@ func (a *app) healCommand() *cobra.Command {
 	c.Flags().StringVar(&x.trust, "trust", "", "refuse any repository but the one with this `FINGERPRINT`")
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would be repaired, and do nothing")
 	return a.jsonFlag(c)
+}
+
+// unmarked reads a journal where no copy has both a marker and the journal's beginning; an error is that of reading them as usual.
+func (a *app) unmarked(ctx context.Context, x access, copies []*repository.Copy, err error) (*repository.Reader, error) {
+	for _, c := range copies {
+		if c.Err != nil {
+			continue
+		}
+		r := &repository.Reader{Target: c.Target, Chain: &journal.Chain{}}
+		if r.Broken = journal.Extend(ctx, c.Target, r.Chain); r.Chain.Len() > 0 && a.trust(x, r) == nil {
+			return r, nil
+		}
+	}
+	return nil, err
 }
 
 // remember keeps what is still damaged for the next backup, where this is the backup host.

@@ -142,3 +142,28 @@ func TestRestoreFallsBack(t *testing.T) {
 		t.Error("the last copy does not restore")
 	}
 }
+
+// TestHealScattered spoils three copies so that none can be read to its end: one lost its marker, one its beginning, one a record behind that.
+func TestHealScattered(t *testing.T) {
+	x := newFixture(t, "disk", "usb", "vault")
+	x.want(0, "backup", "crm")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	want := x.database()
+	for _, spoilt := range [][]string{{"disk", "lifeboat.json"}, {"usb", "journal/writer/000000000001"}, {"vault", "lifeboat.json"}, {"vault", "journal/writer/000000000002"}} {
+		x.put(spoil("flip", x.read(spoilt...)), spoilt...)
+	}
+	x.want(0, "heal")
+	x.want(0, "check", "--identity", x.path("key"))
+	for _, name := range []string{"disk", "usb", "vault"} {
+		if !bytes.Equal(x.restored("--from", name), want) {
+			t.Errorf("%s yields other bytes", name)
+		}
+	}
+	x.put(nil, "disk", "journal/writer/000000000003")
+	x.put(spoil("flip", x.read("usb", "journal/writer/000000000003")), "usb", "journal/writer/000000000003")
+	x.put(nil, "vault", "lifeboat.json") // which alone has record 3
+	x.want(0, "heal")
+	x.want(0, "check", "--identity", x.path("key"))
+	x.want(0, "backup", "crm")
+}
