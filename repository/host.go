@@ -44,6 +44,8 @@ type Copy struct {
 	// Position is how many records stand there; Err why that is unknown.
 	Position uint64
 	Err      error
+	// Damaged is how many objects the last full check found damaged there, where they were not healed since.
+	Damaged int
 	// Emptied is set where the marker stood and none of the records that had been stored there.
 	Emptied bool
 	// Weak has a sentence for each thing that init found missing there.
@@ -334,6 +336,7 @@ func (h *Host) look(ctx context.Context) error {
 }
 
 func (h *Host) lookAt(ctx context.Context, c *Copy) error {
+	c.Damaged = len(h.Damaged(c.Name))
 	m, err := readMarker(ctx, c.Target)
 	if err != nil {
 		return err

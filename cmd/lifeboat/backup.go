@@ -81,11 +81,13 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 	return errors.Join(err, missed)
 }
 
-// copyStates says on which copies a snapshot is complete.
+// copyStates says on which copies a snapshot is complete: all stands there, and no check found damage that was not healed.
 func copyStates(copies []*repository.Copy, seq uint64) map[string]string {
 	out := map[string]string{}
 	for _, c := range copies {
 		switch {
+		case c.Position >= seq && c.Damaged > 0:
+			out[c.Name] = "damaged"
 		case c.Position >= seq:
 			out[c.Name] = "complete"
 		case c.Err != nil:

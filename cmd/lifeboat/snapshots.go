@@ -18,7 +18,6 @@ import (
 
 	"lifeboat/capture"
 	"lifeboat/chunkstore"
-	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
@@ -139,11 +138,18 @@ func (a *app) positions(ctx context.Context, x access, r *repository.Reader) []*
 		if c.Err != nil {
 			continue
 		}
-		chain := &journal.Chain{}
-		if c.Err = journal.Extend(ctx, c.Target, chain); c.Err != nil {
+		own, err := repository.Open(ctx, c.Target)
+		if err == nil {
+			err = own.Broken
+		}
+		if c.Err = err; err != nil {
 			continue
 		}
+		chain := own.Chain
 		c.Position = chain.Len()
+		if x.from == "" {
+			c.Damaged = len(repository.LastCheck(a.cfg.StateDir, c.Name).Damaged)
+		}
 		if n := min(chain.Len(), r.Chain.Len()); n > 0 && !bytes.Equal(chain.Entries()[n-1].Raw, ref[n-1].Raw) {
 			c.Position, c.Err = 0, fmt.Errorf("%w: its journal is not that of the other copies: somebody else wrote it, or it is of another repository", repository.ErrNoRepository)
 		}

@@ -78,7 +78,7 @@ func (a *app) status() *cobra.Command {
 			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil {
 				head = max(head, known.Seq) // copies that were all cut back are behind, too
 			}
-			report.copies(a.cfg.StateDir, positions, head)
+			report.copies(positions, head)
 			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil && known.Seq <= r.Chain.Len() && (known.Seq < r.Chain.Len() || journal.Hash(r.Chain.Entries()[known.Seq-1].Raw) != known.Hash) {
 				report.Foreign = "the copies hold records that this host did not write: every backup will be refused; run `lifeboat backup` to see what to do"
 			}
@@ -96,10 +96,9 @@ func (a *app) status() *cobra.Command {
 	return a.jsonFlag(c)
 }
 
-func (r *statusReport) copies(stateDir string, positions []*repository.Copy, head uint64) {
-	host := repository.Host{Config: repository.Config{StateDir: stateDir}}
+func (r *statusReport) copies(positions []*repository.Copy, head uint64) {
 	for _, p := range positions {
-		s := copyStatus{Target: p.Name, State: "complete", Records: p.Position, Behind: head - p.Position, Damaged: len(host.Damaged(p.Name))}
+		s := copyStatus{Target: p.Name, State: "complete", Records: p.Position, Behind: head - p.Position, Damaged: p.Damaged}
 		switch {
 		case p.Err != nil:
 			s.State, s.Error = "unreachable", p.Err.Error()

@@ -71,10 +71,10 @@ func (c copyStatus) against(s sourceStatus) string {
 		return "there is no snapshot"
 	case c.Error != "":
 		return "it cannot be reached"
-	case s.Copies[c.Target] != "complete":
-		return "the newest snapshot is not complete there"
 	case c.Damaged > 0:
 		return "it is damaged: run `lifeboat heal`"
+	case s.Copies[c.Target] != "complete":
+		return "the newest snapshot is not complete there"
 	case c.LastCheck == nil:
 		return "it was never checked: run `lifeboat check`"
 	}
