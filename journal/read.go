@@ -124,7 +124,7 @@ func Position(ctx context.Context, t target.Target, c *Chain) (uint64, error) {
 		return 0, err
 	}
 	if !bytes.Equal(raw, c.entries[last-1].Raw) {
-		return 0, c.upTo(last - 1).verdict(raw)
+		return 0, c.fork(ctx, t, last-1, raw)
 	}
 	return last, nil
 }
@@ -138,7 +138,23 @@ func foreign(ctx context.Context, t target.Target, c *Chain) error {
 	if err != nil {
 		return err
 	}
-	return c.verdict(raw)
+	return c.fork(ctx, t, c.Len(), raw)
+}
+
+// fork says what it means that raw stands on t where the record behind the first n would. Where those before it are others, too, the first
+// of them tells: what follows it cannot follow c.
+func (c *Chain) fork(ctx context.Context, t target.Target, n uint64, raw []byte) error {
+	for ; n > 0; n-- {
+		before, err := target.Read(ctx, t, Name(n), maxRecord)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || bytes.Equal(before, c.entries[n-1].Raw) {
+			break
+		}
+		raw = before
+	}
+	return c.upTo(n).verdict(raw)
 }
 
 // verdict says what it means that raw stands where the next record of c would.

@@ -8,9 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 
+	"lifeboat/catalog"
 	"lifeboat/chunkstore"
+	"lifeboat/crypto"
 	"lifeboat/journal"
 	"lifeboat/target"
 	"lifeboat/verify"
@@ -22,6 +25,8 @@ type Healing struct {
 	Copies  []*Copy
 	Damaged map[string]map[string]bool // by copy, what its check found missing or damaged
 	WorkDir string                     // for temporary files
+	// StateDir is that of the backup host, which remembers the journal; elsewhere there is nothing in it.
+	StateDir string
 }
 
 // Healed says what was done for one copy.
@@ -31,10 +36,17 @@ type Healed struct {
 	Lost     []string `json:"lost"`     // damaged or missing here, and whole on no copy that could be read
 }
 
-// Join adds to the chain what any copy has of the records behind it: one may have lost its marker, and the others a record that stands there.
+// Join adds to the chain what any copy has of the records behind it, or the backup host itself: one copy may have lost its marker, and the
+// others a record that stands there.
 func (h Healing) Join(ctx context.Context) error {
+	known, _ := catalog.New(filepath.Join(h.StateDir, catalogFile), crypto.IDKey{}).Records() // a cache: what it lacks may stand on a copy
 	for before := uint64(0); before < h.Chain.Len(); {
 		before = h.Chain.Len()
+		for _, raw := range known[min(before, uint64(len(known))):] {
+			if h.Chain.Append(raw) != nil {
+				break
+			}
+		}
 		for _, c := range h.Copies {
 			if c.Err == nil {
 				_ = journal.Extend(ctx, c.Target, h.Chain) // Examine tells what is wrong with a copy

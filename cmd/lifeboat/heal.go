@@ -54,7 +54,7 @@ func (a *app) healCommand() *cobra.Command {
 			if _, err := os.Stat(work); err != nil {
 				work = os.TempDir()
 			}
-			h := repository.Healing{Chain: r.Chain, Copies: copies, Damaged: map[string]map[string]bool{}, WorkDir: work}
+			h := repository.Healing{Chain: r.Chain, Copies: copies, Damaged: map[string]map[string]bool{}, WorkDir: work, StateDir: a.cfg.StateDir}
 			if err := h.Join(c.Context()); err != nil {
 				return err
 			}
