@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -85,7 +86,7 @@ func stages(t *testing.T) []stage {
 	contents["s7"] = x.database()
 	x.want(0, "backup", "crm", "--full")
 	add("forget", "s3", "--yes")
-	out = append(out, compacting(x))
+	out = append(out, compacting(x), sweeping(x))
 	add("keys", "reseal", "--identity", x.path("key"), "--yes")
 	add("keys", "rotate", "--identity", x.path("key"), "--yes")
 	x.must(os.RemoveAll(x.path("state")))
@@ -111,6 +112,30 @@ func compacting(x *fixture) stage {
 	var got struct{ Compacted int }
 	if out := s.twin(x.t).want(0, append(s.args, "--json")...).out; json.Unmarshal([]byte(out), &got) != nil || got.Compacted == 0 {
 		x.t.Fatalf("nothing was compacted: %s", out)
+	}
+	return s
+}
+
+// sweeping is a forget that deletes what was condemned, in a repository whose clock was weeks behind until then.
+func sweeping(x *fixture) stage {
+	x.t.Helper()
+	y := &fixture{t: x.t, dir: x.t.TempDir(), shift: -30 * 24 * time.Hour}
+	for _, name := range []string{"crm.db", "recipients", "key"} {
+		text, _, _ := bytes.Cut(x.read(name), []byte("# lifeboat: ")) // another repository's fingerprint
+		y.put(text, name)
+	}
+	y.configureTwo()
+	y.want(0, "init", "--identity", y.path("key"))
+	s := stage{name: "forget and sweep", args: []string{"forget", "s3", "--yes"}, x: y, contents: map[string][]byte{}}
+	for _, id := range []string{"s2", "s3", "s4"} {
+		s.contents[id] = y.database()
+		y.want(0, "backup", "crm", "--full")
+		y.rewrite()
+	}
+	y.want(0, "forget", "s2", "--yes")
+	var got struct{ Swept int }
+	if out := s.twin(x.t).want(0, append(s.args, "--json")...).out; json.Unmarshal([]byte(out), &got) != nil || got.Swept < 4 {
+		x.t.Fatalf("too little was swept: %s", out)
 	}
 	return s
 }
