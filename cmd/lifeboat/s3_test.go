@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -71,4 +73,36 @@ func TestSweepable(t *testing.T) {
 			t.Errorf("sweepable(%s) is %v; want %v", name, got, want)
 		}
 	}
+}
+
+// TestS3WrongBytes restores over a line on which bits flip: what is wrong is noticed, and taken from another copy; where there is none, nothing is
+// restored.
+func TestS3WrongBytes(t *testing.T) {
+	store := testenv.StartS3(t)
+	store.Bucket("plain", false)
+	line := testenv.StartProxy(t, store.Addr)
+	x := newFixture(t, "disk")
+	targets := fmt.Sprintf("  cloud: {type: s3, bucket: plain, endpoint: %q, access_key: %s, secret_key: %s}\n", "http://"+line.Addr, store.AccessKey, store.SecretKey)
+	x.configure("lifeboat.yaml", "state", targets+fmt.Sprintf("  disk: {type: local, path: %s}\n", x.path("disk")))
+	x.want(0, "init", "--identity", x.path("key"))
+	x.want(0, "backup", "crm")
+	for _, after := range []int64{2_000, 20_000, 200_000} {
+		line.CutAll()
+		line.Down(testenv.Fault{Corrupt: true, After: after})
+		to := x.path(fmt.Sprint("out-", after))
+		x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", to)
+		if !bytes.Equal(x.read(filepath.Base(to), "crm.db"), x.database()) {
+			t.Errorf("bits flip behind %d: other bytes came back", after)
+		}
+		to += "-alone"
+		if s := x.run("restore", "crm", "--identity", x.path("key"), "--to", to, "--from", "cloud"); s.code == 0 {
+			t.Errorf("bits flip behind %d, and nothing is wrong: %s", after, s)
+		}
+		if left, err := os.ReadDir(to); err == nil {
+			t.Errorf("a restore that failed left %v", left)
+		}
+	}
+	line.Down(testenv.Fault{})
+	line.CutAll()
+	x.want(0, "check", "--identity", x.path("key"))
 }
