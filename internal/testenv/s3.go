@@ -2,24 +2,19 @@ package testenv
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/md5"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"lifeboat/internal/clock"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // S3Program is the store that scripts/setup installs.
@@ -112,35 +107,10 @@ func (s *S3) User(accessKey, secretKey string) {
 	s.admin("create-user", "--access", accessKey, "--secret", secretKey, "--role", "user")
 }
 
-// Configure puts a setting of a bucket, such as its policy, as its owner: what the SDK would send, signed as AWS describes it (Signature Version 4).
-func (s *S3) Configure(bucket, setting, body string) {
-	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPut, s.URL()+"/"+bucket+"?"+setting+"=", strings.NewReader(body))
-	must(s.t, err)
-	hash := sha256.Sum256([]byte(body))
-	sum := md5.Sum([]byte(body))
-	at := clock.System().UTC().Format("20060102T150405Z")
-	scope := at[:8] + "/" + S3Region + "/s3/aws4_request"
-	const signed = "host;x-amz-content-sha256;x-amz-date"
-	request := sha256.Sum256(fmt.Appendf(nil, "PUT\n/%s\n%s=\nhost:%s\nx-amz-content-sha256:%x\nx-amz-date:%s\n\n%s\n%[4]x", bucket, setting, s.Addr, hash, at, signed))
-	key := []byte("AWS4" + s.SecretKey)
-	for _, part := range append(strings.Split(scope, "/"), fmt.Sprintf("AWS4-HMAC-SHA256\n%s\n%s\n%x", at, scope, request)) {
-		m := hmac.New(sha256.New, key)
-		m.Write([]byte(part))
-		key = m.Sum(nil)
-	}
-	r.Header.Set("X-Amz-Date", at)
-	r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(hash[:]))
-	r.Header.Set("Content-Md5", base64.StdEncoding.EncodeToString(sum[:]))
-	r.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/%s,SignedHeaders=%s,Signature=%x", s.AccessKey, scope, signed, key))
-	answer, err := http.DefaultClient.Do(r)
-	must(s.t, err)
-	defer answer.Body.Close()
-	said, err := io.ReadAll(answer.Body)
-	must(s.t, err)
-	if answer.StatusCode/100 != 2 {
-		s.t.Fatalf("put the %s of bucket %s: %s: %s", setting, bucket, answer.Status, said)
-	}
+// Client speaks to the store with all rights.
+func (s *S3) Client() *s3.Client {
+	return s3.New(s3.Options{BaseEndpoint: aws.String(s.URL()), Region: S3Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, "")})
 }
 
 func (s *S3) admin(args ...string) {

@@ -69,7 +69,7 @@ func TestLock(t *testing.T) {
 // wantVersions counts the versions and delete markers of a key.
 func wantVersions(t *testing.T, store *testenv.S3, bucket, key string, want int) {
 	t.Helper()
-	out, err := client(store).ListObjectVersions(t.Context(), &sdk.ListObjectVersionsInput{Bucket: &bucket, Prefix: &key})
+	out, err := store.Client().ListObjectVersions(t.Context(), &sdk.ListObjectVersionsInput{Bucket: &bucket, Prefix: &key})
 	if err != nil || len(out.Versions)+len(out.DeleteMarkers) != want {
 		t.Errorf("%s has %d versions and %d delete markers, %v; want %d", key, len(out.Versions), len(out.DeleteMarkers), err, want)
 	}
@@ -105,13 +105,13 @@ func TestRetain(t *testing.T) {
 	if err := tg.Put(t.Context(), "log-tail-c", text("c")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client(store).PutObjectRetention(t.Context(), &sdk.PutObjectRetentionInput{Bucket: aws.String("locks"), Key: aws.String("log-tail-c"), Retention: &strict}); err != nil {
+	if _, err := store.Client().PutObjectRetention(t.Context(), &sdk.PutObjectRetentionInput{Bucket: aws.String("locks"), Key: aws.String("log-tail-c"), Retention: &strict}); err != nil {
 		t.Fatal(err)
 	}
 	if err := tg.Retain(t.Context(), "log-tail-c", now.Add(5*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	out, err := client(store).GetObjectRetention(t.Context(), &sdk.GetObjectRetentionInput{Bucket: aws.String("locks"), Key: aws.String("log-tail-c")})
+	out, err := store.Client().GetObjectRetention(t.Context(), &sdk.GetObjectRetentionInput{Bucket: aws.String("locks"), Key: aws.String("log-tail-c")})
 	if err != nil || out.Retention.Mode != strict.Mode || !out.Retention.RetainUntilDate.Equal(now.Add(5*time.Hour)) {
 		t.Errorf("retention is %+v, %v", out.Retention, err)
 	}
@@ -148,7 +148,7 @@ func TestVersions(t *testing.T) {
 func TestProbe(t *testing.T) {
 	store := start(t)
 	store.Bucket("defaults", true)
-	if _, err := client(store).PutObjectLockConfiguration(t.Context(), &sdk.PutObjectLockConfigurationInput{
+	if _, err := store.Client().PutObjectLockConfiguration(t.Context(), &sdk.PutObjectLockConfigurationInput{
 		Bucket: aws.String("defaults"), ObjectLockConfiguration: &types.ObjectLockConfiguration{ObjectLockEnabled: "Enabled", Rule: &types.ObjectLockRule{
 			DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeGovernance, Days: aws.Int32(1)}}},
 	}); err != nil {

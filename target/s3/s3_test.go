@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"lifeboat/internal/clock"
@@ -48,13 +47,6 @@ func open(t *testing.T, c s3.Config) *s3.Target {
 }
 
 // client is the SDK itself, to look at what stands in the store.
-func client(store *testenv.S3) *sdk.Client {
-	return sdk.New(sdk.Options{
-		BaseEndpoint: aws.String(store.URL()), Region: testenv.S3Region, UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(store.AccessKey, store.SecretKey, ""),
-	})
-}
-
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	store := start(t)
@@ -137,7 +129,7 @@ func TestLarge(t *testing.T) {
 
 func wantUploads(t *testing.T, store *testenv.S3, want int) {
 	t.Helper()
-	out, err := client(store).ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: aws.String("locks")})
+	out, err := store.Client().ListMultipartUploads(t.Context(), &sdk.ListMultipartUploadsInput{Bucket: aws.String("locks")})
 	if err != nil || len(out.Uploads) != want {
 		t.Errorf("%d unfinished uploads, %v; want %d", len(out.Uploads), err, want)
 	}
@@ -150,7 +142,7 @@ func TestClean(t *testing.T) {
 	c.Prefix = "ours"
 	tg := open(t, c)
 	for _, key := range []string{"ours/packs/a", "ours/packs/b", "other/packs/a"} {
-		if _, err := client(store).CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String("locks"), Key: &key}); err != nil {
+		if _, err := store.Client().CreateMultipartUpload(t.Context(), &sdk.CreateMultipartUploadInput{Bucket: aws.String("locks"), Key: &key}); err != nil {
 			t.Fatal(err)
 		}
 	}

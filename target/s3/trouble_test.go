@@ -146,7 +146,7 @@ func policy(t *testing.T, store *testenv.S3, bucket, user string, actions ...str
 	t.Helper()
 	p := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":[%q]},"Action":["%s"],"Resource":["arn:aws:s3:::%s","arn:aws:s3:::%[3]s/*"]}]}`,
 		user, strings.Join(actions, `","`), bucket)
-	if _, err := client(store).PutBucketPolicy(t.Context(), &sdk.PutBucketPolicyInput{Bucket: &bucket, Policy: &p}); err != nil {
+	if _, err := store.Client().PutBucketPolicy(t.Context(), &sdk.PutBucketPolicyInput{Bucket: &bucket, Policy: &p}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -336,7 +336,7 @@ func TestLiar(t *testing.T) {
 			}
 			if what != "absent" {
 				key := strings.TrimPrefix(r.URL.Path, "/plain/")
-				if _, err := client(store).PutObject(r.Context(), &sdk.PutObjectInput{Bucket: aws.String("plain"), Key: &key, Body: bytes.NewReader(b)}); err != nil {
+				if _, err := store.Client().PutObject(r.Context(), &sdk.PutObjectInput{Bucket: aws.String("plain"), Key: &key, Body: bytes.NewReader(b)}); err != nil {
 					t.Error(err)
 				}
 			}
