@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
-	"sync/atomic"
 
 	"filippo.io/age"
 
@@ -23,14 +21,13 @@ type Reader struct {
 	// Partial is the error of frames that no identity opens, where the identities open a part of the repository only. Without
 	// it such a frame is damaged.
 	Partial error
-	// Siblings are other copies of the same packs: a frame that is missing or damaged on the first, or cannot be read there, comes from them.
+	// Siblings are other copies of the same packs, see Copies. They and Missed are set before anything is read.
 	Siblings []target.Target
 	// Missed is told, once for each, why another copy served in the place of the n-th; 0 is the first copy.
 	Missed func(n int, err error)
 
 	target  target.Target
-	first   atomic.Int32 // of the copies, the one to try first: one that does not answer is not asked for every frame again
-	missed  sync.Map     // copies that Missed was told about
+	copies  func() *Copies
 	index   *Index
 	openers sync.Pool
 	buffers sync.Pool
@@ -57,7 +54,8 @@ func NewReader(t target.Target, index *Index, identities ...age.Identity) *Reade
 		}
 		return o
 	}
-	r.buffers.New = func() any { return new([]byte) }
+	r.buffers.New = func() any { b := make([]byte, crypto.MaxSealed); return &b }
+	r.copies = sync.OnceValue(func() *Copies { return NewCopies(r.Copies(), r.Missed) })
 	return r
 }
 
@@ -69,58 +67,50 @@ func (r *Reader) Index() *Index { return r.index }
 
 // Frame appends the content of a frame to dst[:0]. It tries every copy, and there every pack that the frame stands in, until sound, which may
 // be nil, finds no fault with the content.
-func (r *Reader) Frame(ctx context.Context, id crypto.ID, dst []byte, sound func(raw []byte) error) ([]byte, error) {
+func (r *Reader) Frame(ctx context.Context, id crypto.ID, dst []byte, sound func(raw []byte) error) (raw []byte, err error) {
 	places := r.index.Lookup(id)
 	if len(places) == 0 {
 		return nil, fmt.Errorf("read frame %s: %w: %w", id, ErrUnknownFrame, crypto.ErrDamaged)
 	}
-	var errs []error
-	first := r.first.Load()
-	for i := range 1 + len(r.Siblings) {
-		n := (int(first) + i) % (1 + len(r.Siblings))
-		for _, p := range places {
-			raw, err := r.read(ctx, n, p, dst)
-			if err == nil && sound != nil {
-				err = sound(raw)
+	err = r.copies().Read(ctx, Request{Size: places[0].Len, Places: len(places), Read: func(ctx context.Context, t Copy, place int) (func() error, error) {
+		p := places[place]
+		at := func(err error) error {
+			if err != nil {
+				err = fmt.Errorf("read frame %s in %s at byte %d: %w", id, p.Pack, p.Off, err)
 			}
-			if err == nil {
-				return raw, nil
-			}
-			err = fmt.Errorf("read frame %s in %s at byte %d: %w", id, p.Pack, p.Off, err)
-			if errs = append(errs, err); ctx.Err() != nil {
-				return nil, errors.Join(errs...)
-			}
+			return err
 		}
-		r.leave(n, errs[len(errs)-1])
-	}
-	return nil, errors.Join(errs...)
-}
-
-// leave notes that a copy did not yield what it should. One that cannot be read is asked last from now on.
-func (r *Reader) leave(n int, err error) {
-	if len(r.Siblings) == 0 {
-		return
-	}
-	if !Damaged(err) && !errors.Is(err, fs.ErrNotExist) {
-		r.first.CompareAndSwap(int32(n), int32((n+1)%(1+len(r.Siblings))))
-	}
-	if _, said := r.missed.LoadOrStore(n, true); !said && r.Missed != nil {
-		r.Missed(n, err)
-	}
-}
-
-// read reads a frame on the n-th copy.
-func (r *Reader) read(ctx context.Context, n int, p Place, dst []byte) ([]byte, error) {
-	buf, ok := r.buffers.Get().(*[]byte)
-	if !ok || cap(*buf) < p.Len {
-		b := make([]byte, p.Len+p.Len/4)
-		buf = &b
-	}
-	defer r.buffers.Put(buf)
-	sealed := (*buf)[:p.Len]
-	if err := target.ReadRange(ctx, r.Copies()[n], p.Pack, p.Off, sealed); err != nil {
+		buf, err := r.read(ctx, t, p)
+		return func() error {
+			defer r.buffers.Put(buf)
+			raw, err = r.open(dst, (*buf)[:p.Len], sound)
+			return at(err)
+		}, at(err)
+	}})
+	if err != nil {
 		return nil, err
 	}
+	return raw, nil
+}
+
+// read reads a range into a buffer, which whoever took it puts back.
+func (r *Reader) read(ctx context.Context, t target.Target, p Place) (*[]byte, error) {
+	if p.Len > crypto.MaxSealed {
+		return nil, fmt.Errorf("%d bytes are more than a frame has: %w", p.Len, crypto.ErrDamaged)
+	}
+	buf, ok := r.buffers.Get().(*[]byte)
+	if !ok {
+		return nil, errors.New("no buffer")
+	}
+	err := target.ReadRange(ctx, t, p.Pack, p.Off, (*buf)[:p.Len])
+	if err != nil {
+		r.buffers.Put(buf)
+	}
+	return buf, err
+}
+
+// open appends the content of a sealed frame to dst[:0], once sound finds no fault with it.
+func (r *Reader) open(dst, sealed []byte, sound func(raw []byte) error) ([]byte, error) {
 	switch o := r.openers.Get().(type) {
 	case *crypto.Opener:
 		defer r.openers.Put(o)
@@ -128,6 +118,9 @@ func (r *Reader) read(ctx context.Context, n int, p Place, dst []byte) ([]byte, 
 		if errors.Is(err, crypto.ErrIdentity) {
 			// Identities that open the whole repository open every frame, unless its header was changed.
 			err = cmp.Or(r.Partial, fmt.Errorf("none of the repository's keys opens it: %w", crypto.ErrDamaged))
+		}
+		if err == nil && sound != nil {
+			err = sound(raw)
 		}
 		return raw, err
 	case error:

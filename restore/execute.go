@@ -7,8 +7,6 @@ import (
 	"os"
 	"runtime"
 
-	"golang.org/x/sync/errgroup"
-
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/snapshot"
@@ -58,10 +56,6 @@ func (job Job) planner() *planner {
 	}
 	return p
 }
-
-// frameSteps is how many steps of one frame are worked off at once; a chunk that a snapshot uses a million times is
-// decoded more than once.
-const frameSteps = 4096
 
 // Run restores: each frame that is needed is fetched, decoded and verified once, in the order of the packs, and written to
 // every place that uses it.
@@ -118,55 +112,24 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 }
 
 func execute(ctx context.Context, job Job, files []snapshot.File, spilled *spill) (int64, error) {
-	g, ctx := errgroup.WithContext(ctx)
-	frames := make(chan []step)
-	workers := runtime.GOMAXPROCS(0)
-	written := make([]int64, workers)
+	workers := make([]worker, runtime.GOMAXPROCS(0)+1)
 	for i := range workers {
-		g.Go(func() error {
-			w := worker{job: job, files: files, hasher: job.IDs.NewHasher()}
-			for steps := range frames {
-				if err := w.frame(ctx, steps); err != nil {
-					return err
-				}
-			}
-			written[i] = w.written
-			return nil
-		})
+		workers[i] = worker{job: job, files: files, hasher: job.IDs.NewHasher()}
 	}
-	g.Go(func() error {
-		defer close(frames)
-		var open []step
-		send := func() error {
-			if len(open) == 0 {
-				return nil
+	zero := &workers[len(workers)-1]
+	err := chunkstore.Fetch(ctx, job.Frames, len(workers)-1, func(ctx context.Context, want func(crypto.ID, []step) error) error {
+		return spilled.frames(func(id crypto.ID, steps []step) error {
+			if steps[0].extent.IsZero() {
+				return zero.zero(ctx, steps)
 			}
-			select {
-			case frames <- open:
-				open = nil
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		err := spilled.each(func(s step) error {
-			if len(open) == frameSteps || len(open) > 0 && open[0].extent.Chunk.Frame != s.extent.Chunk.Frame {
-				if err := send(); err != nil {
-					return err
-				}
-			}
-			open = append(open, s)
-			return nil
+			return want(id, steps)
 		})
-		if err != nil {
-			return err
-		}
-		return send()
+	}, func(ctx context.Context, n int, f chunkstore.Fetched, steps []step) error {
+		return workers[n].frame(ctx, f, steps)
 	})
-	err := g.Wait()
 	var sum int64
-	for _, n := range written {
-		sum += n
+	for _, w := range workers {
+		sum += w.written
 	}
 	return sum, err
 }
@@ -181,11 +144,8 @@ type worker struct {
 }
 
 // frame works off steps of one frame, which are sorted by chunk: each chunk is verified once.
-func (w *worker) frame(ctx context.Context, steps []step) error {
-	if steps[0].extent.IsZero() {
-		return w.zero(ctx, steps)
-	}
-	raw, err := w.job.Frames.Frame(ctx, steps[0].extent.Chunk.Frame, w.raw, func(raw []byte) error { return w.sound(steps, raw) })
+func (w *worker) frame(ctx context.Context, f chunkstore.Fetched, steps []step) error {
+	raw, err := f.Open(ctx, w.raw, func(raw []byte) error { return w.sound(steps, raw) })
 	if err != nil {
 		return fmt.Errorf("%s from byte %d: %w", w.files[steps[0].file].Name, steps[0].at, err)
 	}

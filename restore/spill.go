@@ -131,6 +131,36 @@ func (s *spill) each(yield func(step) error) error {
 	return nil
 }
 
+// frameSteps is how many steps of one frame are worked off at once; a chunk that a snapshot uses a million times is
+// decoded more than once.
+const frameSteps = 4096
+
+// frames yields all steps in order, those of a frame together.
+func (s *spill) frames(yield func(frame crypto.ID, steps []step) error) error {
+	var open []step
+	send := func() error {
+		if len(open) == 0 {
+			return nil
+		}
+		steps := open
+		open = nil
+		return yield(steps[0].extent.Chunk.Frame, steps)
+	}
+	err := s.each(func(st step) error {
+		if len(open) == frameSteps || len(open) > 0 && open[0].extent.Chunk.Frame != st.extent.Chunk.Frame {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+		open = append(open, st)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return send()
+}
+
 // close removes the spilled plan.
 func (s *spill) close() error {
 	if s.file == nil {

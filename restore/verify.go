@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
@@ -23,7 +26,7 @@ func Verify(ctx context.Context, trees []*snapshot.Tree, labels []string, frames
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	v := verifier{frames: frames, hasher: ids.NewHasher(), progress: progress, found: found}
+	v := &verifier{ids: ids, progress: progress, wrong: map[crypto.ID]*finding{}}
 	steps := &spill{dir: dir}
 	salt := byte(rand.Uint32()) // another part each time; the last byte of a frame's ID counts
 	for i, t := range trees {
@@ -43,10 +46,12 @@ func Verify(ctx context.Context, trees []*snapshot.Tree, labels []string, frames
 			return err
 		}
 	}
-	err = steps.each(func(s step) error { return v.step(ctx, s) })
-	v.report()
+	err = v.run(ctx, frames, steps)
 	if cerr := steps.close(); err == nil {
 		err = cerr
+	}
+	for _, w := range slices.SortedFunc(maps.Values(v.wrong), func(a, b *finding) int { return a.first.compare(b.first) }) {
+		found(w.what, w.affected, w.err)
 	}
 	return err
 }
@@ -56,58 +61,76 @@ type labelled struct {
 	label string
 }
 
-// verifier holds the frame at hand.
+// verifier verifies frames.
 type verifier struct {
-	frames   *chunkstore.Reader
-	hasher   *crypto.Hasher
+	ids      crypto.IDKey
 	files    []labelled
 	progress func(int64)
-	found    func(string, []string, error)
 
-	id       crypto.ID
-	raw      []byte
-	last     snapshot.Extent
-	err      error // of the frame at hand, or of one of its chunks
+	mu    sync.Mutex
+	wrong map[crypto.ID]*finding // by frame
+}
+
+// finding is what is wrong with a frame, or with one of its chunks.
+type finding struct {
+	first    step
+	err      error
 	what     string
 	affected []string
 }
 
-func (v *verifier) step(ctx context.Context, s step) error {
-	f := v.files[s.file]
-	if s.extent.Chunk.Frame != v.id {
-		v.report()
-		v.id, v.last = s.extent.Chunk.Frame, snapshot.Extent{}
-		v.raw, v.err = v.frames.Frame(ctx, v.id, v.raw, nil)
+func (v *verifier) run(ctx context.Context, frames *chunkstore.Reader, steps *spill) error {
+	hashers, raws := make([]*crypto.Hasher, runtime.GOMAXPROCS(0)), make([][]byte, runtime.GOMAXPROCS(0))
+	for i := range hashers {
+		hashers[i] = v.ids.NewHasher()
+	}
+	return chunkstore.Fetch(ctx, frames, len(hashers), func(_ context.Context, want func(crypto.ID, []step) error) error {
+		return steps.frames(want)
+	}, func(ctx context.Context, n int, f chunkstore.Fetched, steps []step) error {
+		raw, err := f.Open(ctx, raws[n], nil)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if err == nil {
+			raws[n] = raw
+		}
 		if v.progress != nil {
-			v.progress(int64(len(v.raw)))
+			v.progress(int64(len(raw)))
 		}
-	}
-	if e := s.extent; v.err == nil && (e.Chunk != v.last.Chunk || e.ID != v.last.ID) {
-		v.last = e
-		if e.Chunk.Off+e.Chunk.Len > len(v.raw) {
-			v.err = fmt.Errorf("frame %s is too short: %w", v.id, crypto.ErrDamaged)
-		} else if f.ChunkID(v.hasher, v.raw[e.Chunk.Off:e.Chunk.Off+e.Chunk.Len]) != e.ID {
-			v.err = fmt.Errorf("frame %s: a chunk has another ID: %w", v.id, crypto.ErrDamaged)
-		}
-	}
-	if v.err != nil {
-		if v.what == "" {
-			v.what = fmt.Sprintf("%s from byte %d", strings.ToValidUTF8(f.Name, "?"), s.at)
-		}
-		if !slices.Contains(v.affected, f.label) {
-			v.affected = append(v.affected, f.label)
-		}
-	}
-	return nil
+		v.frame(hashers[n], raw, err, steps)
+		return nil
+	})
 }
 
-// report tells of the frame at hand if it is damaged.
-func (v *verifier) report() {
-	if v.err != nil {
-		v.found(v.what, v.affected, v.err)
+// frame verifies the chunks that steps need of a frame, which could not be read where err is not nil.
+func (v *verifier) frame(hasher *crypto.Hasher, raw []byte, err error, steps []step) {
+	var last snapshot.Extent
+	for _, s := range steps {
+		f, e := v.files[s.file], s.extent
+		if err == nil && (e.Chunk != last.Chunk || e.ID != last.ID) {
+			last = e
+			if e.Chunk.Off+e.Chunk.Len > len(raw) {
+				err = fmt.Errorf("frame %s is too short: %w", e.Chunk.Frame, crypto.ErrDamaged)
+			} else if f.ChunkID(hasher, raw[e.Chunk.Off:e.Chunk.Off+e.Chunk.Len]) != e.ID {
+				err = fmt.Errorf("frame %s: a chunk has another ID: %w", e.Chunk.Frame, crypto.ErrDamaged)
+			}
+		}
+		if err != nil {
+			v.add(s, err)
+		}
 	}
-	v.err, v.what, v.affected = nil, "", nil
+}
+
+// add notes that a step finds its frame wrong.
+func (v *verifier) add(s step, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f, w := v.files[s.file], v.wrong[s.extent.Chunk.Frame]
+	if w == nil {
+		w = &finding{first: s, err: err, what: fmt.Sprintf("%s from byte %d", strings.ToValidUTF8(f.Name, "?"), s.at)}
+		v.wrong[s.extent.Chunk.Frame] = w
+	}
+	if !slices.Contains(w.affected, f.label) {
+		w.affected = append(w.affected, f.label)
+	}
 }
