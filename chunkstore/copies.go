@@ -34,6 +34,7 @@ const (
 // is safe for concurrent use.
 type Copies struct {
 	missed func(n int, err error)
+	saying sync.Mutex // missed is called by one goroutine at a time
 
 	mu  sync.Mutex
 	all []health
@@ -172,6 +173,8 @@ func (c *Copies) fail(n int, err error) {
 	h.told = h.told || tell
 	c.mu.Unlock()
 	if tell {
+		c.saying.Lock()
+		defer c.saying.Unlock()
 		c.missed(n, err)
 	}
 }

@@ -27,7 +27,7 @@ type shelf struct {
 	copies []*faulty.Target
 }
 
-// newShelf stores n frames of size bytes on a target and copies it.
+// newShelf stores n frames of size bytes, on copies that are all of one directory.
 func newShelf(t *testing.T, copies, n, size int) *shelf {
 	t.Helper()
 	tg, dir := newTarget(t)
@@ -48,21 +48,22 @@ func newShelf(t *testing.T, copies, n, size int) *shelf {
 		}
 	}
 	slices.SortFunc(s.frames, func(a, b stored) int { return at[a.loc.Frame] - at[b.loc.Frame] })
-	for i := range copies {
-		if i > 0 {
-			dir = t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(s.dirs[0])); err != nil {
-				t.Fatal(err)
-			}
-			var err error
-			if tg, err = local.Create(dir); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = tg.Close() })
-		}
+	for range copies {
 		s.dirs, s.copies = append(s.dirs, dir), append(s.copies, faulty.New(tg))
 	}
 	return s
+}
+
+// apart gives each copy a directory of its own.
+func (s *shelf) apart() {
+	s.t.Helper()
+	for i := range s.copies {
+		tg, dir := newTarget(s.t)
+		if err := os.CopyFS(dir, os.DirFS(s.dirs[i])); err != nil {
+			s.t.Fatal(err)
+		}
+		s.dirs[i], s.copies[i] = dir, faulty.New(tg)
+	}
 }
 
 // reader reads from the copies, and missed counts what it said of them.
@@ -130,9 +131,9 @@ func (s *shelf) fetch(ctx context.Context, r *Reader, step int) error {
 }
 
 // from is a fault of all reads but the first n.
-func (s *shelf) from(copy, n int, f faulty.Fault) {
-	s.copies[copy].Queue(faulty.Get, slices.Repeat([]faulty.Fault{faulty.None()}, n)...)
-	s.copies[copy].Random(1, faulty.Chance{Method: faulty.Get, P: 1, Draw: faulty.Same(f)})
+func (s *shelf) from(c, n int, f faulty.Fault) {
+	s.copies[c].Queue(faulty.Get, slices.Repeat([]faulty.Fault{faulty.None()}, n)...)
+	s.copies[c].Random(1, faulty.Chance{Method: faulty.Get, P: 1, Draw: faulty.Same(f)})
 }
 
 func TestFetchSpans(t *testing.T) {
@@ -157,12 +158,21 @@ func TestFetchSpans(t *testing.T) {
 // TestFetchFails lets the copy that serves fail in the middle, in every way and for good.
 func TestFetchFails(t *testing.T) {
 	broken := errors.New("broken")
+	s := newShelf(t, 3, 60, 900_000)
+	inner, err := local.Open(s.dirs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
 	for name, f := range map[string]faulty.Fault{
 		"fails": faulty.Fail(broken), "breaks": faulty.Break(1_000_000, broken), "is short": faulty.Short(1_000_000),
 		"garbles": faulty.Garble(1), "hangs": faulty.Hang(), "one bit": faulty.Flip(8_000_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newShelf(t, 3, 60, 900_000)
+			for i := range s.copies {
+				s.copies[i] = faulty.New(inner)
+			}
+			s.t = t
 			s.from(0, 3, f)
 			for _, c := range s.copies[1:] { // so that the first one serves
 				c.Random(1, faulty.Chance{Method: faulty.Get, P: 1, Draw: faulty.Same(faulty.Slow(300 * time.Millisecond))})
@@ -186,6 +196,7 @@ func TestFetchFails(t *testing.T) {
 // TestFetchGathers spoils every frame on two of three copies, each time on others.
 func TestFetchGathers(t *testing.T) {
 	s := newShelf(t, 3, 30, 300_000)
+	s.apart()
 	for _, p := range s.packs {
 		for c := range 3 {
 			for i, f := range p.Frames {
@@ -218,6 +229,7 @@ func TestFetchGathers(t *testing.T) {
 // TestFetchMissing lets a copy that is not up to date lack packs: it serves what it has, and nothing is said of it.
 func TestFetchMissing(t *testing.T) {
 	s := newShelf(t, 2, 60, 900_000)
+	s.apart()
 	for _, p := range s.packs[1:] {
 		damagePack(t, s.dirs[1], p, func([]byte) []byte { return nil })
 	}
