@@ -10,9 +10,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"sync"
 
 	"filippo.io/age"
 
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/snapshot"
 	"lifeboat/target"
@@ -33,10 +35,16 @@ func List(ctx context.Context, t target.Target, source string) (out []Object, er
 
 // Reader reads objects, and believes nothing that is not signed. It is not safe for concurrent use.
 type Reader struct {
-	// Siblings are other copies: an object that is missing or damaged on the first, or cannot be read there, comes from them.
+	// Siblings are other copies, see chunkstore.Copies. They are set before anything is read.
 	Siblings []target.Target
 
-	target target.Target
+	target  target.Target
+	copies  func() *chunkstore.Copies
+	readers sync.Pool // of objects
+}
+
+// objectReader reads one object after another from whichever target.
+type objectReader struct {
 	keys   Keys
 	opener *crypto.Opener // nil without identities
 	sealed []byte
@@ -46,20 +54,35 @@ type Reader struct {
 
 // NewReader reads from t with whatever identities open; without one only headers can be read.
 func NewReader(t target.Target, keys Keys, identities ...age.Identity) (*Reader, error) {
-	r := &Reader{target: t, keys: keys}
-	if len(identities) == 0 {
-		return r, nil
+	fresh := func() (*objectReader, error) {
+		if len(identities) == 0 {
+			return &objectReader{keys: keys}, nil
+		}
+		opener, err := crypto.NewOpener(identities...)
+		return &objectReader{keys: keys, opener: opener}, err
 	}
-	var err error
-	r.opener, err = crypto.NewOpener(identities...)
-	return r, err
+	first, err := fresh()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{target: t}
+	r.copies = sync.OnceValue(func() *chunkstore.Copies { return chunkstore.NewCopies(r.all(), nil) })
+	r.readers.Put(first)
+	r.readers.New = func() any {
+		o, err := fresh()
+		if err != nil {
+			return err
+		}
+		return o
+	}
+	return r, nil
 }
 
 // List returns the objects of the log of a source that stand on any copy, each once. One copy at least must answer.
 func (r *Reader) List(ctx context.Context, source string) (out []Object, err error) {
 	seen := map[Object]bool{}
 	var errs []error
-	for _, t := range r.copies() {
+	for _, t := range r.all() {
 		objects, err := List(ctx, t, source)
 		if err != nil {
 			errs = append(errs, err)
@@ -78,33 +101,48 @@ func (r *Reader) List(ctx context.Context, source string) (out []Object, err err
 	return nil, errors.Join(errs...)
 }
 
-func (r *Reader) copies() []target.Target { return append([]target.Target{r.target}, r.Siblings...) }
+func (r *Reader) all() []target.Target { return append([]target.Target{r.target}, r.Siblings...) }
 
-// each does something with each copy until it succeeds. Where it is a wrong key, no other copy helps.
-func (r *Reader) each(ctx context.Context, do func(t target.Target) error) error {
-	var errs []error
-	for _, t := range r.copies() {
-		err := do(t)
-		if err == nil || errors.Is(err, crypto.ErrIdentity) {
-			return err
+// each does something with each copy until it succeeds, and uses what that yielded. Where it is a wrong key, no other copy helps.
+func (r *Reader) each(ctx context.Context, o Object, do func(ctx context.Context, x *objectReader, t target.Target) (use func() error, err error)) (err error) {
+	var wrong error
+	err = r.copies().Read(ctx, chunkstore.Request{Size: int(o.Size), Places: 1, Read: func(ctx context.Context, t chunkstore.Copy, _ int) (func() error, error) {
+		switch x := r.readers.Get().(type) {
+		case *objectReader:
+			use, err := do(ctx, x, t)
+			return func() error {
+				defer r.readers.Put(x)
+				if wrong = err; wrong != nil {
+					return nil
+				}
+				return use()
+			}, notKey(err)
+		case error:
+			return nil, x
 		}
-		if errs = append(errs, err); ctx.Err() != nil {
-			break
-		}
+		return nil, errors.New("no reader of objects")
+	}})
+	return errors.Join(err, wrong)
+}
+
+// notKey is err, but where it is a wrong key.
+func notKey(err error) error {
+	if errors.Is(err, crypto.ErrIdentity) {
+		return nil
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Header reads and verifies what an object says of itself, and where its frames begin.
 func (r *Reader) Header(ctx context.Context, o Object) (h *Header, at int64, err error) {
-	err = r.each(ctx, func(t target.Target) (err error) {
-		h, at, err = r.header(ctx, t, o)
-		return err
+	err = r.each(ctx, o, func(ctx context.Context, x *objectReader, t target.Target) (func() error, error) {
+		got, behind, err := x.header(ctx, t, o)
+		return func() error { h, at = got, behind; return nil }, err
 	})
 	return h, at, err
 }
 
-func (r *Reader) header(ctx context.Context, t target.Target, o Object) (*Header, int64, error) {
+func (x *objectReader) header(ctx context.Context, t target.Target, o Object) (*Header, int64, error) {
 	first := make([]byte, min(o.Size, 4096))
 	if err := target.ReadRange(ctx, t, o.String(), 0, first); err != nil {
 		return nil, 0, err
@@ -123,25 +161,26 @@ func (r *Reader) header(ctx context.Context, t target.Target, o Object) (*Header
 			return nil, 0, err
 		}
 	}
-	h, err := openHeader(r.keys, o.Name, signed, head, o.Size)
+	h, err := openHeader(x.keys, o.Name, signed, head, o.Size)
 	return h, int64(head + n), err
 }
 
 // Events returns the events of an object, in the order of the log.
 func (r *Reader) Events(ctx context.Context, o Object) (events []snapshot.LogEvent, err error) {
-	err = r.each(ctx, func(t target.Target) error {
-		h, at, err := r.header(ctx, t, o)
+	err = r.each(ctx, o, func(ctx context.Context, x *objectReader, t target.Target) (func() error, error) {
+		h, at, err := x.header(ctx, t, o)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		var index bytes.Buffer
-		if err := r.frames(ctx, t, o, at, h.frames[:h.index], h.indexSum, &index); err != nil {
-			return err
+		if err := x.frames(ctx, t, o, at, h.frames[:h.index], h.indexSum, &index); err != nil {
+			return nil, err
 		}
-		if events, err = decodeIndex(index.Bytes()); err != nil {
-			return fmt.Errorf("%s: %w", o, err)
+		got, err := decodeIndex(index.Bytes())
+		if err != nil {
+			err = fmt.Errorf("%s: %w", o, err)
 		}
-		return nil
+		return func() error { events = got; return nil }, err
 	})
 	return events, err
 }
@@ -149,7 +188,14 @@ func (r *Reader) Events(ctx context.Context, o Object) (events []snapshot.LogEve
 // Log writes the log that an object holds to w, once it is known to be what was captured. Where a larger object took its place meanwhile it is
 // read from there.
 func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
-	err := r.each(ctx, func(t target.Target) error { return r.log(ctx, t, o) })
+	var werr error
+	err := r.each(ctx, o, func(ctx context.Context, x *objectReader, t target.Target) (func() error, error) {
+		err := x.log(ctx, t, o)
+		return func() error {
+			_, werr = w.Write(x.whole.Bytes())
+			return nil // no other copy helps
+		}, err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		objects, lerr := r.List(ctx, o.Source)
 		for _, by := range objects {
@@ -159,37 +205,33 @@ func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
 		}
 		return errors.Join(err, lerr)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(r.whole.Bytes())
-	return err
+	return errors.Join(err, werr)
 }
 
 // log reads the log that an object holds into whole.
-func (r *Reader) log(ctx context.Context, t target.Target, o Object) error {
-	h, at, err := r.header(ctx, t, o)
+func (x *objectReader) log(ctx context.Context, t target.Target, o Object) error {
+	h, at, err := x.header(ctx, t, o)
 	if err != nil {
 		return err
 	}
 	for _, n := range h.frames[:h.index] {
 		at += int64(n)
 	}
-	r.whole.Reset()
-	if err := r.frames(ctx, t, o, at, h.frames[h.index:], h.bodySum, &r.whole); err != nil {
+	x.whole.Reset()
+	if err := x.frames(ctx, t, o, at, h.frames[h.index:], h.bodySum, &x.whole); err != nil {
 		return err
 	}
-	if uint64(r.whole.Len()) != o.To.Offset-o.From.Offset {
-		return fmt.Errorf("read %s: it holds %d bytes: %w", o, r.whole.Len(), crypto.ErrDamaged)
+	if uint64(x.whole.Len()) != o.To.Offset-o.From.Offset {
+		return fmt.Errorf("read %s: it holds %d bytes: %w", o, x.whole.Len(), crypto.ErrDamaged)
 	}
 	return nil
 }
 
 // frames opens consecutive frames that begin at byte at of an object, and verifies the sum of all.
-func (r *Reader) frames(ctx context.Context, t target.Target, o Object, at int64, lengths []int, sum string, w io.Writer) error {
+func (x *objectReader) frames(ctx context.Context, t target.Target, o Object, at int64, lengths []int, sum string, w io.Writer) error {
 	hash := sha256.New()
 	for _, n := range lengths {
-		if err := r.frame(ctx, t, o, at, n, hash, w); err != nil {
+		if err := x.frame(ctx, t, o, at, n, hash, w); err != nil {
 			return fmt.Errorf("read %s from byte %d: %w", o, at, err)
 		}
 		at += int64(n)
@@ -200,22 +242,22 @@ func (r *Reader) frames(ctx context.Context, t target.Target, o Object, at int64
 	return nil
 }
 
-func (r *Reader) frame(ctx context.Context, t target.Target, o Object, at int64, n int, hash hash.Hash, w io.Writer) (err error) {
-	if cap(r.sealed) < n {
-		r.sealed = make([]byte, n)
+func (x *objectReader) frame(ctx context.Context, t target.Target, o Object, at int64, n int, hash hash.Hash, w io.Writer) (err error) {
+	if cap(x.sealed) < n {
+		x.sealed = make([]byte, n)
 	}
-	sealed := r.sealed[:n]
+	sealed := x.sealed[:n]
 	if err := target.ReadRange(ctx, t, o.String(), at, sealed); err != nil {
 		return err
 	}
 	hash.Write(sealed)
-	if r.opener == nil {
+	if x.opener == nil {
 		return crypto.ErrIdentity
 	}
-	if r.raw, err = r.opener.Open(r.raw, sealed); err != nil {
+	if x.raw, err = x.opener.Open(x.raw, sealed); err != nil {
 		return err
 	}
-	_, err = w.Write(r.raw)
+	_, err = w.Write(x.raw)
 	return err
 }
 
