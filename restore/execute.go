@@ -26,6 +26,7 @@ type Sink interface {
 type Job struct {
 	Tree     *snapshot.Tree
 	Frames   *chunkstore.Reader
+	Names    []string // of the copies that Frames reads, for people
 	IDs      crypto.IDKey
 	Sink     Sink
 	SpillDir string
@@ -35,6 +36,14 @@ type Job struct {
 	Reuse    Reuser
 	Compared func(bytes int64) // how much of that was looked at
 	Planned  func(Plan)        // called before anything is changed
+}
+
+// name is that of the n-th copy; empty where nobody gave it one.
+func (job Job) name(n int) string {
+	if n < len(job.Names) {
+		return job.Names[n]
+	}
+	return ""
 }
 
 // Reuser is a Sink that holds content already.
@@ -84,7 +93,7 @@ func Run(ctx context.Context, job Job) (_ Plan, err error) {
 	if err := p.finish(); err != nil {
 		return p.plan, err
 	}
-	if err := p.plan.standing(ctx, job.Frames.Copies()); err != nil {
+	if err := p.plan.standing(ctx, job, false); err != nil {
 		return p.plan, err
 	}
 	if job.Planned != nil {

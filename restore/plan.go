@@ -30,6 +30,17 @@ type Plan struct {
 
 	// Needs lists the packs to read, for a store that must bring them back first.
 	Needs []target.Object `json:"needs,omitempty"`
+	// Targets says how much of that stands on each copy, in the order of the Reader's copies.
+	Targets []Standing `json:"targets,omitempty"`
+}
+
+// Standing is how many of the packs that a plan needs stand on a copy.
+type Standing struct {
+	Target  string `json:"target"`
+	Packs   int    `json:"packs"`
+	Bytes   int64  `json:"bytes"`
+	Missing int    `json:"missing"`
+	Error   string `json:"error,omitempty"` // why nothing is known of it
 }
 
 // step is one piece of a frame and the place in a file where it goes.
@@ -195,32 +206,95 @@ func (p *planner) finish() error {
 	return nil
 }
 
-// standing verifies that every pack that the plan reads stands with its size on one of the copies at least.
-func (p Plan) standing(ctx context.Context, copies []target.Target) error {
-	type found struct {
-		name string
-		size int64
+// standing verifies that every pack that the plan reads stands with its size on one of the copies at least. Where all is to be known, every copy
+// is waited for, and the plan lists them; otherwise one that does not answer holds nothing up.
+func (p *Plan) standing(ctx context.Context, job Job, all bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	missing := map[target.Object]bool{}
+	for _, o := range p.Needs {
+		missing[o] = true
 	}
-	there := map[found]bool{}
+	copies := job.Frames.Copies()
+	stand := make([]Standing, len(copies))
 	var errs []error
-	for _, t := range copies {
-		for info, err := range t.List(ctx, "packs/") {
-			if err != nil {
-				errs = append(errs, fmt.Errorf("list the packs: %w", err))
-				break
-			}
-			there[found{info.Name, info.Size}] = true
+	lists := list(ctx, copies)
+	for range copies {
+		var l listed
+		select {
+		case l = <-lists:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if l.err != nil {
+			errs = append(errs, fmt.Errorf("list the packs: %w", l.err))
+		}
+		stand[l.copy] = p.on(job.name(l.copy), l)
+		for o := range l.there {
+			delete(missing, o)
+		}
+		if len(missing) == 0 && l.err == nil && !all {
+			return nil
 		}
 	}
-	if len(errs) == len(copies) || ctx.Err() != nil {
+	if p.Targets = stand; len(errs) == len(copies) {
 		return errors.Join(errs...)
 	}
 	for _, o := range p.Needs {
-		if !there[found{o.Name, o.Size}] {
+		if missing[o] {
 			return errors.Join(append(errs, fmt.Errorf("%s is missing on this copy, or has not %d bytes: %w", o.Name, o.Size, crypto.ErrDamaged))...)
 		}
 	}
 	return nil
+}
+
+// on says how much of what the plan needs stands on a copy.
+func (p *Plan) on(name string, l listed) Standing {
+	s := Standing{Target: name}
+	if l.err != nil {
+		s.Error = l.err.Error()
+		return s
+	}
+	for _, o := range p.Needs {
+		if l.there[o] {
+			s.Packs++
+			s.Bytes += o.Size
+		} else {
+			s.Missing++
+		}
+	}
+	return s
+}
+
+// listed are the packs on a copy.
+type listed struct {
+	copy  int
+	there map[target.Object]bool
+	err   error
+}
+
+// list lists the packs of all copies at once, in the order in which they answer.
+func list(ctx context.Context, copies []target.Target) <-chan listed {
+	lists := make(chan listed, len(copies))
+	for n, t := range copies {
+		go func() {
+			there, err := packs(ctx, t)
+			lists <- listed{n, there, err}
+		}()
+	}
+	return lists
+}
+
+// packs are those that stand on a copy.
+func packs(ctx context.Context, t target.Target) (map[target.Object]bool, error) {
+	there := map[target.Object]bool{}
+	for info, err := range t.List(ctx, "packs/") {
+		if err != nil {
+			return nil, err
+		}
+		there[target.Object{Name: info.Name, Size: info.Size}] = true
+	}
+	return there, nil
 }
 
 // Of plans the restore of a tree without writing anything, and without looking at the packs.
@@ -233,7 +307,7 @@ func Of(ctx context.Context, tree *snapshot.Tree, frames *chunkstore.Reader) (Pl
 	return p.plan, err
 }
 
-// DryRun plans a job, and makes sure that every pack that it would read stands on a copy. Of the sink it needs only Reuse.
+// DryRun plans a job, and says where the packs stand that it would read, each of which must stand on a copy. Of the sink it needs only Reuse.
 func DryRun(ctx context.Context, job Job) (Plan, error) {
 	p := job.planner()
 	var files []snapshot.File
@@ -248,7 +322,7 @@ func DryRun(ctx context.Context, job Job) (Plan, error) {
 		err = p.finish()
 	}
 	if err == nil {
-		err = p.plan.standing(ctx, job.Frames.Copies())
+		err = p.plan.standing(ctx, job, true)
 	}
 	if err == nil && job.Reuse != nil {
 		p.plan.Removed = job.Reuse.Surplus(files)

@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 	"github.com/spf13/cobra"
 
+	"lifeboat/chunkstore"
 	"lifeboat/config"
 	"lifeboat/crypto"
 	"lifeboat/internal/bandwidth"
@@ -241,13 +243,14 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	if err != nil {
 		return "", nil, err
 	}
+	readers, failed := openAll(ctx, copies)
 	var name string
 	var best *repository.Reader
 	var names []string // of all that were read
 	var all []*repository.Reader
 	var errs []error
-	for _, c := range copies {
-		r, err := repository.Open(ctx, c.Target)
+	for i, c := range copies {
+		r, err := readers[i], failed[i]
 		if err == nil && len(copies) > 1 {
 			err = a.trust(x, r)
 		}
@@ -282,7 +285,18 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	return name, best, err
 }
 
-// siblings lets a reader fall back on the other copies whose journal is its own, or the beginning of it.
+// openAll reads the journals of all copies, at once: one that is slow to say that it cannot be reached holds up no other.
+func openAll(ctx context.Context, copies []*repository.Copy) (readers []*repository.Reader, errs []error) {
+	readers, errs = make([]*repository.Reader, len(copies)), make([]error, len(copies))
+	var wg sync.WaitGroup
+	for i, c := range copies {
+		wg.Go(func() { readers[i], errs[i] = repository.Open(ctx, c.Target) })
+	}
+	wg.Wait()
+	return readers, errs
+}
+
+// siblings lets a reader read the other copies too whose journal is its own, or the beginning of it.
 func (a *app) siblings(best *repository.Reader, name string, names []string, all []*repository.Reader) {
 	called := []string{name}
 	for i, r := range all {
@@ -292,8 +306,13 @@ func (a *app) siblings(best *repository.Reader, name string, names []string, all
 		}
 	}
 	best.Missed = func(n int, err error) {
-		a.note("lifeboat: warning: %s: %v: reading another copy; run `lifeboat heal`", called[n], err)
+		hint := ""
+		if chunkstore.Damaged(err) {
+			hint = "; run `lifeboat heal`"
+		}
+		a.note("lifeboat: warning: %s: %v: reading another copy%s", called[n], err, hint)
 	}
+	a.called = called
 }
 
 // head is the newest record that this host knows.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -25,112 +27,150 @@ type restoreRow struct {
 	Plan     restore.Plan `json:"plan"`
 	Duration int64        `json:"duration_ms,omitempty"`
 
-	reuse bool
+	reuse, verbose bool
+}
+
+// restoring is one call of restore.
+type restoring struct {
+	*app
+	access
+	engineOptions
+	source, to, at                          string
+	dry, start, before, reuse, yes, verbose bool
+	timeline                                uint64
 }
 
 func (a *app) restore() *cobra.Command {
-	var x access
-	var to, at string
-	var dry, start, before, reuse, yes bool
-	var o engineOptions
-	var timeline uint64
+	x := restoring{app: a}
 	c := &cobra.Command{
 		Use:   "restore SOURCE --to DIR",
 		Short: "Bring a source back into an empty directory",
 		Long: "Brings a source back into an empty directory; with --reuse into one that holds another state of it, damaged or not, where only what\n" +
 			"differs is fetched and written, and what is not in the snapshot is removed. Its server must be stopped. Until such a restore is complete\n" +
-			"no server can use the directory; one that died is repeated with --reuse.",
+			"no server can use the directory; one that died is repeated with --reuse. Where several targets are configured, whichever is fastest is\n" +
+			"read, and another where one fails; --dry-run says what must stand on them.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			a.unlimited = true // who restores is in a hurry
-			point, err := restore.ParsePoint(at)
-			if err != nil {
-				return usageError{err}
-			}
-			if to == "" && reuse {
-				return usagef("reuse what? --to DIR names the directory that holds another state of %s", args[0])
-			}
-			if to == "" && !dry {
-				return usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
-			}
-			if _, err := a.identities(x); err != nil {
-				return err
-			}
-			if err := a.outside(x, to); err != nil && !dry {
-				return err
-			}
-			name, r, err := a.reader(c.Context(), x)
-			if err != nil {
-				return err
-			}
-			if err := a.unlock(c.Context(), x, r, true); err != nil {
-				return err
-			}
-			if r.IndexLost != nil {
-				a.note("lifeboat: warning: %s: %v: the index was made anew from the packs; run `lifeboat check`", name, r.IndexLost)
-			}
-			point.Before, point.Line = before, timeline
-			s, replay, err := a.choose(c.Context(), r, args[0], point)
-			for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
-				s, replay, err = a.choose(c.Context(), r, args[0], point)
-			}
-			if err != nil {
-				return err
-			}
-			a.way(args[0], replay, point)
-			row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: to, reuse: reuse}
-			tree, err := r.TreeOf(c.Context(), s.SnapshotBody)
-			if err != nil {
-				return err
-			}
-			job := restore.Job{Tree: tree, Frames: r.Frames, IDs: r.IDs}
-			if dry && !reuse {
-				row.Plan, err = restore.DryRun(c.Context(), job)
-				return errors.Join(err, a.planned(row))
-			}
-			engine, err := a.engine(c.Context(), goal{tree, to, start, reuse, replay, o})
-			if err != nil {
-				return err
-			}
-			sink, err := engine.sink(tree.Root.Size)
-			if err != nil {
-				return err
-			}
-			if reuse {
-				job.Reuse = sink
-			}
-			if dry {
-				row.Plan, err = restore.DryRun(c.Context(), job)
-				return errors.Join(err, sink.Close(), a.planned(row))
-			}
-			if reuse {
-				if err := a.confirm(yes, fmt.Sprintf("Overwrite what is in %s with %s of %s, and remove what is not in it?", to, row.Snapshot.ID, args[0])); err != nil {
-					return errors.Join(err, sink.Close())
-				}
-			}
-			begin := a.now()
-			if row.Plan, err = a.bring(c.Context(), job, sink, tree.Root.Size); err != nil {
-				return err
-			}
-			row.Duration = a.now().Sub(begin).Milliseconds()
-			if err := a.restored(row); err != nil || !start {
-				return err
-			}
-			return engine.start(c.Context())
+			x.source, x.unlimited = args[0], true // who restores is in a hurry
+			return x.run(c.Context())
 		},
 	}
-	x.flags(c)
+	x.access.flags(c)
 	f := c.Flags()
-	f.StringVar(&to, "to", "", "`DIR` to restore into: new or empty")
-	f.BoolVar(&reuse, "reuse", false, "restore over another state of the source in DIR, and write only what differs")
-	f.BoolVar(&yes, "yes", false, "do not ask before --reuse overwrites")
-	f.StringVar(&at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
-	f.BoolVar(&before, "before", false, "leave out the transaction that the point names")
-	f.Uint64Var(&timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
-	f.BoolVar(&dry, "dry-run", false, "show what would be done, and do nothing")
-	f.BoolVar(&start, "start", false, "start the restored database with its engine, or have it checked by it")
-	o.flags(f)
+	f.StringVar(&x.to, "to", "", "`DIR` to restore into: new or empty")
+	f.BoolVar(&x.reuse, "reuse", false, "restore over another state of the source in DIR, and write only what differs")
+	f.BoolVar(&x.yes, "yes", false, "do not ask before --reuse overwrites")
+	f.StringVar(&x.at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
+	f.BoolVar(&x.before, "before", false, "leave out the transaction that the point names")
+	f.Uint64Var(&x.timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
+	f.BoolVar(&x.dry, "dry-run", false, "show what would be done, and do nothing")
+	f.BoolVarP(&x.verbose, "verbose", "v", false, "with --dry-run: name the packs")
+	f.BoolVar(&x.start, "start", false, "start the restored database with its engine, or have it checked by it")
+	x.engineOptions.flags(f)
 	return a.jsonFlag(c)
+}
+
+func (x *restoring) run(ctx context.Context) error {
+	point, err := x.point()
+	if err != nil {
+		return err
+	}
+	name, r, err := x.open(ctx)
+	if err != nil {
+		return err
+	}
+	s, replay, err := x.choose(ctx, r, x.source, point)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
+		s, replay, err = x.choose(ctx, r, x.source, point)
+	}
+	if err != nil {
+		return err
+	}
+	x.way(x.source, replay, point)
+	tree, err := r.TreeOf(ctx, s.SnapshotBody)
+	if err != nil {
+		return err
+	}
+	row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: x.to, reuse: x.reuse, verbose: x.verbose}
+	job := restore.Job{Tree: tree, Frames: r.Frames, Names: x.called, IDs: r.IDs}
+	if x.dry && !x.reuse {
+		return x.plan(ctx, row, job)
+	}
+	engine, err := x.engine(ctx, goal{tree, x.to, x.start, x.reuse, replay, x.engineOptions})
+	if err != nil {
+		return err
+	}
+	sink, err := engine.sink(tree.Root.Size)
+	if err != nil {
+		return err
+	}
+	if x.reuse {
+		job.Reuse = sink
+	}
+	if x.dry {
+		return errors.Join(x.plan(ctx, row, job), sink.Close())
+	}
+	return x.execute(ctx, row, job, engine, sink)
+}
+
+// point is where the restore is to lead, once what was asked for makes sense.
+func (x *restoring) point() (restore.Point, error) {
+	point, err := restore.ParsePoint(x.at)
+	switch {
+	case err != nil:
+		return point, usageError{err}
+	case x.to == "" && x.reuse:
+		return point, usagef("reuse what? --to DIR names the directory that holds another state of %s", x.source)
+	case x.to == "" && !x.dry:
+		return point, usagef("where to? --to DIR names a new or empty directory; --dry-run only plans")
+	}
+	point.Before, point.Line = x.before, x.timeline
+	return point, nil
+}
+
+// open opens the repository for reading content. The name is that of the copy whose journal is read.
+func (x *restoring) open(ctx context.Context) (string, *repository.Reader, error) {
+	if _, err := x.identities(x.access); err != nil {
+		return "", nil, err
+	}
+	if err := x.outside(x.access, x.to); err != nil && !x.dry {
+		return "", nil, err
+	}
+	name, r, err := x.reader(ctx, x.access)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := x.unlock(ctx, x.access, r, true); err != nil {
+		return "", nil, err
+	}
+	if r.IndexLost != nil {
+		x.note("lifeboat: warning: %s: %v: the index was made anew from the packs; run `lifeboat check`", name, r.IndexLost)
+	}
+	return name, r, nil
+}
+
+// plan only says what would be done.
+func (x *restoring) plan(ctx context.Context, row restoreRow, job restore.Job) (err error) {
+	row.Plan, err = restore.DryRun(ctx, job)
+	return errors.Join(err, x.planned(row))
+}
+
+// execute restores, and lets the engine start or check what came back.
+func (x *restoring) execute(ctx context.Context, row restoreRow, job restore.Job, engine *engine, sink sink) (err error) {
+	if x.reuse {
+		if err := x.confirm(x.yes, fmt.Sprintf("Overwrite what is in %s with %s of %s, and remove what is not in it?", x.to, row.Snapshot.ID, x.source)); err != nil {
+			return errors.Join(err, sink.Close())
+		}
+	}
+	begin := x.now()
+	if row.Plan, err = x.bring(ctx, job, sink, job.Tree.Root.Size); err != nil {
+		return err
+	}
+	row.Duration = x.now().Sub(begin).Milliseconds()
+	if err := x.restored(row); err != nil || !x.start {
+		return err
+	}
+	return engine.start(ctx)
 }
 
 // relists is how often the log is listed again where a stream replaces objects meanwhile.
@@ -219,14 +259,39 @@ func (a *app) planned(row restoreRow) error {
 		return a.printJSON(row)
 	}
 	p := row.Plan
-	if _, err := fmt.Fprintf(a.out, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %s and %s, from %s\n",
+	var b strings.Builder
+	fmt.Fprintf(&b, "would restore %s of %s, taken %s\n  files      %d, %s\n  to fetch   %s in %s and %s, from %s\n",
 		row.Snapshot.ID, row.Snapshot.Source, row.Snapshot.Taken.UTC().Format(restore.Time), p.Files, humanize.IBytes(uint64(p.Size)),
-		humanize.IBytes(uint64(p.Fetch)), english.Plural(p.Frames, "frame", ""), english.Plural(p.Packs, "pack", ""), row.From); err != nil || !row.reuse {
-		return err
+		humanize.IBytes(uint64(p.Fetch)), english.Plural(p.Frames, "frame", ""), english.Plural(p.Packs, "pack", ""), from(row))
+	for _, s := range p.Targets {
+		switch {
+		case s.Error != "":
+			fmt.Fprintf(&b, "  %-10s does not answer: %s\n", s.Target, s.Error)
+		case s.Missing > 0:
+			fmt.Fprintf(&b, "  %-10s %s, %s; %d missing\n", s.Target, english.Plural(s.Packs, "pack", ""), humanize.IBytes(uint64(s.Bytes)), s.Missing)
+		default:
+			fmt.Fprintf(&b, "  %-10s %s, %s\n", s.Target, english.Plural(s.Packs, "pack", ""), humanize.IBytes(uint64(s.Bytes)))
+		}
 	}
-	_, err := fmt.Fprintf(a.out, "  to reuse   %s of %s; %s is fetched because it cannot be compared\n  to remove  %s not in the snapshot\n", humanize.IBytes(uint64(p.Reused)),
-		humanize.IBytes(uint64(p.Data)), humanize.IBytes(uint64(p.Pieces)), english.Plural(p.Removed, "file", ""))
+	if row.verbose {
+		for _, o := range p.Needs {
+			fmt.Fprintf(&b, "  needs      %s\n", o.Name)
+		}
+	}
+	if row.reuse {
+		fmt.Fprintf(&b, "  to reuse   %s of %s; %s is fetched because it cannot be compared\n  to remove  %s not in the snapshot\n", humanize.IBytes(uint64(p.Reused)),
+			humanize.IBytes(uint64(p.Data)), humanize.IBytes(uint64(p.Pieces)), english.Plural(p.Removed, "file", ""))
+	}
+	_, err := io.WriteString(a.out, b.String())
 	return err
+}
+
+// from says which copies a restore would read.
+func from(row restoreRow) string {
+	if len(row.Plan.Targets) < 2 {
+		return row.From
+	}
+	return row.From + " first, then whichever is fastest"
 }
 
 func (a *app) restored(row restoreRow) error {

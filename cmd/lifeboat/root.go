@@ -49,6 +49,7 @@ type app struct {
 	identity   map[string][]byte // files that were read: a pipe can be read only once
 	unlimited  bool              // no target's bandwidth is limited
 	limits     sync.Map          // of targets, by name: one that is opened twice has one limit
+	called     []string          // the copies of the reader at hand
 }
 
 // usageError and verdictError choose their exit codes.
