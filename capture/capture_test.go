@@ -324,6 +324,19 @@ func TestReaderRefuses(t *testing.T) {
 	}
 }
 
+// TestReaderHangs reads from a copy that does not answer, beside one that does.
+func TestReaderHangs(t *testing.T) {
+	f := newFixture(t, 1, 3*segmentSize)
+	good, hangs := newTarget(t), newTarget(t)
+	must(t, capture.Run(t.Context(), f.job(capture.Target{Name: "good", Target: good}, capture.Target{Name: "hangs", Target: hangs}), f.pieces(1, 0, nil)))
+	hangs.Random(1, faulty.Chance{Method: faulty.Get, P: 1, Draw: faulty.Same(faulty.Hang())})
+	before := len(hangs.Log())
+	f.whole(hangs, 0, good)
+	if n := len(hangs.Log()) - before; n != 2 { // one list, one read
+		t.Errorf("%d calls of the copy that hangs", n)
+	}
+}
+
 func TestNames(t *testing.T) {
 	n := capture.Name{Source: "0123456789abcdef", From: pos(5), To: pos(9), Kind: capture.Tail, Digest: strings.Repeat("ab", 32)}
 	if got, ok := capture.ParseName(n.String()); !ok || got != n {

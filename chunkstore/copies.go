@@ -20,8 +20,8 @@ import (
 const (
 	// rest is how long a copy that failed is asked last, and how long one that others are preferred to is not measured again.
 	rest = 20 * time.Second
-	// patience is the shortest time after which another copy is asked besides one that does not answer, and silence the one where no copy's
-	// speed is known yet. A disk that is busy writing what is restored lets reads wait for parts of a second.
+	// patience is the shortest time after which another copy is asked besides one that is too slow, and silence the one where nothing comes
+	// any more, and how fast it should be is not known. A disk that is busy writing what is restored lets reads wait for parts of a second.
 	patience = time.Second
 	silence  = 3 * time.Second
 	// far is how many times longer than expected a read takes before another copy is asked besides.
@@ -76,7 +76,13 @@ type Copy struct {
 	target.Target
 	N     int // which one it is
 	begun time.Time
-	got   *atomic.Int64 // bytes
+	*progress
+}
+
+// progress of a read.
+type progress struct {
+	got   atomic.Int64 // bytes
+	moved atomic.Int64 // when the last one came, in nanoseconds since it began
 }
 
 // Get implements target.Target.
@@ -85,17 +91,18 @@ func (t Copy) Get(ctx context.Context, name string, off, n int64) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	return counted{r, t.got}, nil
+	return counted{r, t}, nil
 }
 
 type counted struct {
 	io.ReadCloser
-	n *atomic.Int64
+	of Copy
 }
 
 func (c counted) Read(b []byte) (int, error) {
 	n, err := c.ReadCloser.Read(b)
-	c.n.Add(int64(n))
+	c.of.got.Add(int64(n))
+	c.of.moved.Store(int64(clock.System().Sub(c.of.begun)))
 	return n, err
 }
 
@@ -144,14 +151,15 @@ func (c *Copies) yielded(t Copy, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, now := &c.all[t.N], clock.System()
-	if err == nil {
-		pace := float64(now.Sub(t.begun)) / float64(t.got.Load()+requestCost) / float64(h.busy)
+	if got := t.got.Load(); err == nil && got >= requestCost { // smaller reads tell little of more than the distance
+		pace := max(float64(now.Sub(t.begun))/float64(got+requestCost)/float64(h.busy), 1e-9)
 		if h.pace > 0 && h.failed.IsZero() {
 			pace = (3*h.pace + pace) / 4
 		}
-		if h.pace = max(pace, 1e-9); t.begun.After(h.failed) {
-			h.failed = time.Time{}
-		}
+		h.pace = pace
+	}
+	if err == nil && t.begun.After(h.failed) {
+		h.failed = time.Time{}
 	}
 	h.last = now
 	h.busy--
@@ -179,7 +187,7 @@ func (c *Copies) fail(n int, err error) {
 	}
 }
 
-// late reports whether a read of size bytes takes far longer than it should.
+// late reports whether a read of size bytes takes far longer than it should, or came to a halt.
 func (c *Copies) late(t Copy, size int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,10 +199,8 @@ func (c *Copies) late(t Copy, size int) bool {
 			}
 		}
 	}
-	if expected == 0 {
-		return took > silence && t.got.Load() == 0
-	}
-	return took > max(patience, time.Duration(far*expected))
+	halted := took-time.Duration(t.moved.Load()) > max(silence, time.Duration(expected))
+	return halted || expected > 0 && took > max(patience, time.Duration(far*expected))
 }
 
 // suspect notes that a read is late: the copy is asked last until it has proven itself.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,26 +54,28 @@ func TestLate(t *testing.T) {
 	const size = 4<<20 - requestCost
 	second := float64(time.Second) / (4 << 20) // for such a read
 	for name, tt := range map[string]struct {
-		all  [2]health
-		took time.Duration
-		got  int64
-		want bool
+		all   [2]health
+		took  time.Duration
+		moved time.Duration // when a byte came last
+		want  bool
 	}{
-		"nothing is known, bytes come":             {[2]health{}, time.Hour, 1, false},
+		"nothing is known, bytes come":             {[2]health{}, time.Hour, time.Hour - time.Second, false},
+		"nothing is known, no more come":           {[2]health{}, time.Hour, time.Hour - silence - time.Second, true},
 		"nothing is known, nothing comes":          {[2]health{}, silence + time.Second, 0, true},
 		"nothing came yet":                         {[2]health{}, silence / 2, 0, false},
-		"as expected":                              {[2]health{{pace: second}}, 3 * time.Second, 0, false},
-		"too slow":                                 {[2]health{{pace: second}}, 5 * time.Second, 1 << 20, true},
+		"as expected":                              {[2]health{{pace: second}}, 3 * time.Second, time.Second, false},
+		"too slow":                                 {[2]health{{pace: second}}, 5 * time.Second, 5 * time.Second, true},
 		"eight at once":                            {[2]health{{pace: second, busy: 8}}, 5 * time.Second, 0, false},
-		"another one would have been done":         {[2]health{{}, {pace: second / 100}}, 2 * time.Second, 1 << 20, true},
+		"eight at once, and nothing comes":         {[2]health{{pace: second, busy: 8}}, 9 * time.Second, 0, true},
+		"another one would have been done":         {[2]health{{}, {pace: second / 100}}, 2 * time.Second, 2 * time.Second, true},
 		"another one, which failed":                {[2]health{{}, {pace: second / 100, failed: clock.System()}}, 2 * time.Second, 0, false},
-		"this one failed since":                    {[2]health{{pace: second, failed: clock.System()}}, 5 * time.Second, 0, true},
+		"this one failed since":                    {[2]health{{pace: second, failed: clock.System()}}, 5 * time.Second, 5 * time.Second, true},
 		"a disk may be busy for parts of a second": {[2]health{{pace: second / 1000}}, patience / 2, 0, false},
 	} {
 		c := NewCopies(make([]target.Target, 2), nil)
 		copy(c.all, tt.all[:])
-		x := Copy{N: 0, begun: clock.System().Add(-tt.took), got: new(atomic.Int64)}
-		x.got.Store(tt.got)
+		x := Copy{N: 0, begun: clock.System().Add(-tt.took), progress: new(progress)}
+		x.moved.Store(int64(tt.moved))
 		if got := c.late(x, size); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
@@ -87,7 +88,7 @@ func TestHealth(t *testing.T) {
 	c := NewCopies(make([]target.Target, 2), func(n int, err error) { said = append(said, fmt.Sprint(n, " ", err)) })
 	read := func(took time.Duration, err error) {
 		c.order(false)
-		x := Copy{N: 0, begun: clock.System().Add(-took), got: new(atomic.Int64)}
+		x := Copy{N: 0, begun: clock.System().Add(-took), progress: new(progress)}
 		x.got.Store(4<<20 - requestCost)
 		c.all[0].busy, c.all[1].busy = 1, 0
 		c.yielded(x, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"lifeboat/internal/clock"
@@ -80,7 +79,7 @@ func (x *race) run() error {
 }
 
 func (x *race) copy(n int) Copy {
-	return Copy{x.all[n].target, n, clock.System(), new(atomic.Int64)}
+	return Copy{x.all[n].target, n, clock.System(), new(progress)}
 }
 
 // ask begins the next try, if there is one.
@@ -109,7 +108,7 @@ func (x *race) ask() bool {
 
 // judge takes what a try yielded, and reports whether that is right.
 func (x *race) judge(o outcome) bool {
-	x.under = slices.DeleteFunc(x.under, func(t Copy) bool { return t.got == o.got })
+	x.under = slices.DeleteFunc(x.under, func(t Copy) bool { return t.progress == o.progress })
 	if o.err == nil {
 		o.err = o.take()
 	}
