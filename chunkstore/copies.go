@@ -83,6 +83,7 @@ type Copy struct {
 type progress struct {
 	got   atomic.Int64 // bytes
 	moved atomic.Int64 // when the last one came, in nanoseconds since it began
+	late  bool         // for whoever waits for it
 }
 
 // Get implements target.Target.
@@ -205,17 +206,19 @@ func (c *Copies) late(t Copy, size int) bool {
 
 // suspect notes that a read is late: the copy is asked last until it has proven itself.
 func (c *Copies) suspect(t Copy) {
+	t.progress.late = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all[t.N].failed = clock.System()
 }
 
-// overtaken notes that another copy was faster than one that was late. Of one that answered and was not known before, that says only that it is slow.
+// overtaken notes that another copy served meanwhile, which matters of one that was late. Of one that answered and was not known before, that says
+// only that it is slow.
 func (c *Copies) overtaken(t Copy) {
 	c.mu.Lock()
 	slow := c.all[t.N].pace == 0 && t.got.Load() > 0
 	c.mu.Unlock()
-	if !slow {
+	if t.progress.late && !slow {
 		c.fail(t.N, fmt.Errorf("it takes far longer than it should: %d bytes in %s", t.got.Load(), clock.System().Sub(t.begun).Round(time.Second/10)))
 	}
 }
