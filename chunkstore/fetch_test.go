@@ -239,7 +239,7 @@ func TestFetchMissing(t *testing.T) {
 	}
 	damagePack(t, s.dirs[0], s.packs[0], func([]byte) []byte { return nil })
 	r, missed = s.reader()
-	if err := s.fetch(t.Context(), r, 1); err != nil || missed()[0] != 1 {
+	if err := s.fetch(t.Context(), r, 1); err != nil || missed()[0] > 1 || missed()[1] > 0 { // the other one may be asked first
 		t.Errorf("%v, %v", err, missed())
 	}
 }
