@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
@@ -83,13 +84,16 @@ func (a *app) copies(ctx context.Context, create bool) ([]*repository.Copy, erro
 	if len(cfg.Targets) == 0 {
 		return nil, usagef("no targets are configured: add one under targets, such as disk: {type: local, path: /backup/lifeboat}")
 	}
-	var out []*repository.Copy
-	for _, t := range cfg.Targets {
-		opened, err := a.openTarget(ctx, t, create)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		out = append(out, &repository.Copy{Name: t.Name, Target: opened, Err: err})
+	out := make([]*repository.Copy, len(cfg.Targets))
+	var wait sync.WaitGroup
+	for i, t := range cfg.Targets {
+		wait.Go(func() {
+			opened, err := a.openTarget(ctx, t, create)
+			out[i] = &repository.Copy{Name: t.Name, Target: opened, Err: err}
+		})
+	}
+	if wait.Wait(); ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	return out, apart(cfg, out)
 }
@@ -285,14 +289,38 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 	return name, best, err
 }
 
-// openAll reads the journals of all copies, at once: one that is slow to say that it cannot be reached holds up no other.
+// straggle is how long the other copies have to answer once one did.
+const straggle = 10 * time.Second
+
+// openAll reads the journals of all copies, at once. One that does not answer holds up the others for a moment only.
 func openAll(ctx context.Context, copies []*repository.Copy) (readers []*repository.Reader, errs []error) {
-	readers, errs = make([]*repository.Reader, len(copies)), make([]error, len(copies))
-	var wg sync.WaitGroup
-	for i, c := range copies {
-		wg.Go(func() { readers[i], errs[i] = repository.Open(ctx, c.Target) })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		n   int
+		r   *repository.Reader
+		err error
 	}
-	wg.Wait()
+	answers := make(chan answer, len(copies))
+	for n, c := range copies {
+		go func() {
+			r, err := repository.Open(ctx, c.Target)
+			answers <- answer{n, r, err}
+		}()
+		readers, errs = append(readers, nil), append(errs, fmt.Errorf("it did not answer within %s", straggle))
+	}
+	var late <-chan time.Time
+	for range copies {
+		select {
+		case a := <-answers:
+			readers[a.n], errs[a.n] = a.r, a.err
+			if a.err == nil && late == nil {
+				late = time.After(straggle)
+			}
+		case <-late:
+			return readers, errs
+		}
+	}
 	return readers, errs
 }
 
@@ -305,7 +333,11 @@ func (a *app) siblings(best *repository.Reader, name string, names []string, all
 			called, best.Siblings = append(called, names[i]), append(best.Siblings, r.Target)
 		}
 	}
+	var told sync.Map // who reads content and who reads log notice it each
 	best.Missed = func(n int, err error) {
+		if _, again := told.LoadOrStore(n, true); again {
+			return
+		}
 		hint := ""
 		if chunkstore.Damaged(err) {
 			hint = "; run `lifeboat heal`"

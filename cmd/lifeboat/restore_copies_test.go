@@ -87,8 +87,8 @@ func TestRestoreFailsOver(t *testing.T) {
 // strike restores, and does something to the first line once the first bytes were written. Both lines are slow enough for that to be in the
 // middle, and the first one is the faster one.
 func (x *remote) strike(t *testing.T, first, second string, want []byte, strike func(*testenv.Proxy)) {
-	x.lines[first].Down(testenv.Fault{Rate: 4 << 20})
-	x.lines[second].Down(testenv.Fault{Rate: 3 << 20})
+	x.lines[first].Down(testenv.Fault{Rate: 16 << 20})
+	x.lines[second].Down(testenv.Fault{Rate: 5 << 20})
 	to := filepath.Join(t.TempDir(), "out")
 	done := make(chan said, 1)
 	go func() { done <- x.run("restore", "crm", "--identity", x.path("key"), "--to", to) }()

@@ -50,6 +50,7 @@ type app struct {
 	unlimited  bool              // no target's bandwidth is limited
 	limits     sync.Map          // of targets, by name: one that is opened twice has one limit
 	called     []string          // the copies of the reader at hand
+	noting     sync.Mutex        // held while a line is written
 }
 
 // usageError and verdictError choose their exit codes.
@@ -225,7 +226,11 @@ func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {
 }
 
 // note tells people something beside the result.
-func (a *app) note(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
+func (a *app) note(format string, args ...any) {
+	a.noting.Lock()
+	defer a.noting.Unlock()
+	fmt.Fprintf(a.err, format+"\n", args...)
+}
 
 // terminal reports whether w is one.
 func terminal(w any) bool {
