@@ -206,7 +206,7 @@ func (c *Copies) late(t Copy, size int) bool {
 
 // suspect notes that a read is late: the copy is asked last until it has proven itself.
 func (c *Copies) suspect(t Copy) {
-	t.progress.late = true
+	t.late = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all[t.N].failed = clock.System()
@@ -218,7 +218,7 @@ func (c *Copies) overtaken(t Copy) {
 	c.mu.Lock()
 	slow := c.all[t.N].pace == 0 && t.got.Load() > 0
 	c.mu.Unlock()
-	if t.progress.late && !slow {
+	if t.late && !slow {
 		c.fail(t.N, fmt.Errorf("it takes far longer than it should: %d bytes in %s", t.got.Load(), clock.System().Sub(t.begun).Round(time.Second/10)))
 	}
 }

@@ -12,10 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
 	"lifeboat/internal/testenv"
 	"lifeboat/repository"
 	"lifeboat/target/s3"
@@ -51,9 +47,7 @@ func mayAdd(t *testing.T, store *testenv.S3, bucket string, locks bool) {
 		t.Fatalf("the policy allows more than adding: %s", policy)
 	}
 	store.Bucket(bucket, locks)
-	if _, err := store.Client().PutBucketPolicy(t.Context(), &sdk.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy}); err != nil {
-		t.Fatal(err)
-	}
+	store.Policy(bucket, policy)
 }
 
 // cloud is the line of a target in a bucket, with the rights of the backup host.
@@ -69,11 +63,7 @@ func TestS3AppendOnly(t *testing.T) {
 	mayAdd(t, store, "locked", true)
 	mayAdd(t, store, "default", true)
 	mayAdd(t, store, "plain", false)
-	days := types.DefaultRetention{Mode: types.ObjectLockRetentionModeCompliance, Days: aws.Int32(2)}
-	if _, err := store.Client().PutObjectLockConfiguration(t.Context(), &sdk.PutObjectLockConfigurationInput{Bucket: aws.String("default"),
-		ObjectLockConfiguration: &types.ObjectLockConfiguration{ObjectLockEnabled: types.ObjectLockEnabledEnabled, Rule: &types.ObjectLockRule{DefaultRetention: &days}}}); err != nil {
-		t.Fatal(err)
-	}
+	store.LockByDefault("default", 2)
 	x := newFixture(t, "disk")
 	x.configure("lifeboat.yaml", "state", fmt.Sprintf("  disk: {type: local, path: %s}\n", x.path("disk"))+cloud(store, "locked", ", object_lock: {mode: compliance, for: 30d}")+
 		cloud(store, "default", "")+cloud(store, "plain", ""))

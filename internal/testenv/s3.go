@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // S3Program is the store that scripts/setup installs.
@@ -111,6 +112,21 @@ func (s *S3) User(accessKey, secretKey string) {
 func (s *S3) Client() *s3.Client {
 	return s3.New(s3.Options{BaseEndpoint: aws.String(s.URL()), Region: S3Region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, "")})
+}
+
+// Policy sets what other users may do in a bucket.
+func (s *S3) Policy(bucket, policy string) {
+	s.t.Helper()
+	_, err := s.Client().PutBucketPolicy(s.t.Context(), &s3.PutBucketPolicyInput{Bucket: &bucket, Policy: &policy})
+	must(s.t, err)
+}
+
+// LockByDefault makes a bucket lock each new object for days.
+func (s *S3) LockByDefault(bucket string, days int32) {
+	s.t.Helper()
+	_, err := s.Client().PutObjectLockConfiguration(s.t.Context(), &s3.PutObjectLockConfigurationInput{Bucket: &bucket, ObjectLockConfiguration: &types.ObjectLockConfiguration{
+		ObjectLockEnabled: types.ObjectLockEnabledEnabled, Rule: &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: types.ObjectLockRetentionModeCompliance, Days: &days}}}})
+	must(s.t, err)
 }
 
 func (s *S3) admin(args ...string) {
