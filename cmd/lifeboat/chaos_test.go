@@ -151,10 +151,10 @@ func (c *chaos) forget(kill time.Duration, later bool) {
 	c.gone[id] = true
 	if later {
 		c.weeks += 2
-		c.shift = time.Duration(c.weeks) * 7 * 24 * time.Hour
-		defer func() { c.shift = 0 }()
 	}
+	c.shift = time.Duration(c.weeks) * 7 * 24 * time.Hour // a clock that is behind the journal may delete nothing
 	c.step(kill, "forget", id, "--yes")
+	c.shift = 0
 }
 
 // step runs the program, and kills it after a while unless that is zero. It may fail, and must end by itself.
