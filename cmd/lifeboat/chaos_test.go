@@ -57,7 +57,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	t.Logf("%s=%d", chaosSeed, seed)
-	length := 18 * time.Second
+	length := 14 * time.Second
 	if soak() {
 		length = 10 * time.Minute
 	}

@@ -70,6 +70,7 @@ func TestS3AppendOnly(t *testing.T) {
 	if s := x.want(0, "init", "--identity", x.path("key")); !strings.Contains(s.err, "target default: the bucket locks every object by a default retention") {
 		t.Errorf("init: %s", s)
 	}
+	x.real = true
 	x.want(0, "backup", "crm")
 	first := x.database()
 	x.rewrite()
@@ -102,7 +103,8 @@ func TestS3AppendOnly(t *testing.T) {
 	x.rewrite()
 	x.want(0, "backup", "crm", "--full")
 	x.want(3, "forget", "s2", "--yes") // what init tried the targets with stays
-	x.shift = 8 * 24 * time.Hour       // by this host's clock: the store's locks stay
+	x.real = false
+	x.shift = 8 * 24 * time.Hour // by this host's clock: the store's locks stay
 	s := x.want(3, "forget", "s3", "--yes", "--json")
 	var got repository.Collected
 	x.must(json.Unmarshal([]byte(s.out), &got))
@@ -122,7 +124,7 @@ func TestS3AppendOnly(t *testing.T) {
 	if _, ok := left["disk"]; ok || got.Swept == 0 {
 		t.Errorf("on the disk: %+v", got)
 	}
-	x.shift = 0
+	x.real, x.shift = true, 0
 	x.want(0, "check", "--identity", x.path("key"))
 	x.want(0, "backup", "crm")
 	x.want(0, "status")
