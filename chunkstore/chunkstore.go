@@ -63,6 +63,15 @@ func Digest(name string) (string, bool) {
 	return d, true
 }
 
+// Sum is the SHA-256 that an object is named by.
+func Sum(name string) (sum [sha256.Size]byte, err error) {
+	d, ok := Digest(name)
+	if n, err := hex.Decode(sum[:], []byte(d)); !ok || err != nil || n != len(sum) {
+		return sum, fmt.Errorf("%s: not named by a digest", name)
+	}
+	return sum, nil
+}
+
 // StoreDigest stores body under prefix and its SHA-256.
 func StoreDigest(ctx context.Context, t target.Target, prefix string, body []byte) (target.Object, error) {
 	sum := sha256.Sum256(body)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"lifeboat/chunkstore"
 	"lifeboat/target"
 )
 
@@ -184,10 +185,20 @@ func (r *relay) send(ctx context.Context, to *Copy, o parcel) error {
 	if o.body == nil {
 		return copyObject(ctx, r.dir, r.Target, to.Target, o.Object)
 	}
+	body := io.NewSectionReader(o.body, 0, o.Size)
+	if v, ok := to.Target.(target.Verifier); ok {
+		sum, err := chunkstore.Sum(o.Name)
+		if err == nil {
+			err = v.PutVerified(ctx, o.Name, body, sum)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
 	if err := authentic(o.Object, io.NewSectionReader(o.body, 0, o.Size), io.Discard); err != nil {
 		return err
 	}
-	return deposit(ctx, to.Target, o.Name, io.NewSectionReader(o.body, 0, o.Size))
+	return deposit(ctx, to.Target, o.Name, body)
 }
 
 // tally tells how far a copy is that follows.

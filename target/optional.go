@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"time"
@@ -11,6 +12,12 @@ import (
 type Repairer interface {
 	// Replace stores body under name as Put does, whatever stands there. Who reads meanwhile sees the old object or the new one.
 	Replace(ctx context.Context, name string, body *io.SectionReader) error
+}
+
+// Verifier is a target that finds out by itself, at little cost, whether a body is what it should be.
+type Verifier interface {
+	// PutVerified is Put of a body that must have this SHA-256. One that has another is not stored.
+	PutVerified(ctx context.Context, name string, body *io.SectionReader, sum [sha256.Size]byte) error
 }
 
 // Retainer is a target that can protect objects from being deleted by anybody until a time.

@@ -76,7 +76,7 @@ func (t *Target) options(o *s3.Options) {
 		o.BaseEndpoint = &t.Endpoint
 	}
 	o.UsePathStyle = t.pathStyle()
-	// Trailing checksums need a chunked upload that several stores refuse. Content-MD5 does the same, everywhere.
+	// Trailing checksums need a chunked upload that several stores refuse. A signed SHA-256 or Content-MD5 does the same.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.DisableLogOutputChecksumValidationSkipped = true
@@ -87,7 +87,7 @@ func (t *Target) options(o *s3.Options) {
 			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(hopeless)}, o.Retryables...)
 			o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
 				"ConditionalRequestConflict": {}, "OperationAborted": {}, "InternalError": {}, "ServiceUnavailable": {},
-				"BadDigest": {}, "XAmzContentSHA256Mismatch": {}, // the bytes were damaged on their way
+				"BadDigest": {}, mismatch: {}, // the bytes were damaged on their way
 			}})
 		})
 	})

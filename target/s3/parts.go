@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"crypto/md5"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func (t *Target) uploadParts(ctx context.Context, key string, id *string, body *
 		group.Go(func() error {
 			off, number := int64(i)*size, int32(i+1)
 			part := io.NewSectionReader(body, off, min(size, body.Size()-off))
-			digest, err := md5Of(ctx, part)
+			digest, err := sumOf(ctx, md5.New(), part)
 			if err != nil {
 				return err
 			}

@@ -15,11 +15,11 @@ const maxSkew = 5 * time.Minute
 
 // Probe implements target.Prober.
 func (t *Target) Probe(ctx context.Context) (missing []string, err error) {
-	refuses, err := t.refusesToOverwrite(ctx)
+	known, err := t.learn(ctx)
 	if err != nil {
 		return nil, t.fail(ctx, "put", conditionalKey, err)
 	}
-	if !refuses {
+	if !known.refuses {
 		missing = append(missing, "the store does not refuse to overwrite (no If-None-Match): what is there is looked up before each write, and two hosts that write at the same moment could replace each other's objects")
 	}
 	encrypts, err := t.encrypts(ctx)

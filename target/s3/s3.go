@@ -2,12 +2,14 @@
 // Alibaba Cloud OSS, Tencent COS.
 //
 // The object a/b is the key PREFIX/a/b. Nothing of the store's newer abilities is needed: what is sent is guarded by
-// Content-MD5, which every store checks, and what was stored is asked for again. Where a store does not refuse to overwrite
+// its SHA-256, or by Content-MD5 where a store does not check that, and what was stored is asked for again. Where a store does not refuse to overwrite
 // by itself, an object's absence is looked up before it is stored. Whatever the store returns is verified by those who read it.
 package s3
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -61,9 +63,9 @@ type Target struct {
 	place  string // for messages
 	prefix string // of keys: empty, or ends with a slash
 
-	deciding chan struct{}        // holds one token, for who finds out whether
-	refuses  atomic.Pointer[bool] // the store refuses to overwrite; nil: not known yet
-	opaque   atomic.Bool          // its ETags are no MD5
+	learning chan struct{}          // holds one token, for who finds out
+	known    atomic.Pointer[nature] // what the store does; nil: not known yet
+	opaque   atomic.Bool            // its ETags do not tell, and what was read back was right
 }
 
 // Locked is a Target whose objects are locked. Only it is a target.Retainer.
@@ -73,12 +75,13 @@ var (
 	_ target.Target   = (*Target)(nil)
 	_ target.Repairer = (*Target)(nil)
 	_ target.Prober   = (*Target)(nil)
+	_ target.Verifier = (*Target)(nil)
 	_ target.Retainer = Locked{}
 )
 
 // Open reads settings and credentials. It does not ask the store anything: what is wrong with them is told by the first use.
 func Open(ctx context.Context, c Config) (*Target, error) {
-	t := &Target{Config: c, place: "s3://" + c.Bucket, deciding: make(chan struct{}, 1)}
+	t := &Target{Config: c, place: "s3://" + c.Bucket, learning: make(chan struct{}, 1)}
 	if p := strings.Trim(c.Prefix, "/"); p != "" {
 		t.prefix = p + "/"
 		t.place += "/" + p
@@ -97,12 +100,30 @@ func Open(ctx context.Context, c Config) (*Target, error) {
 
 // Put implements target.Target.
 func (t *Target) Put(ctx context.Context, name string, body *io.SectionReader) error {
-	return t.fail(ctx, "put", name, t.put(ctx, name, body, false))
+	return t.fail(ctx, "put", name, t.put(ctx, name, body, false, nil))
+}
+
+// PutVerified implements target.Verifier. What the store does not verify as one body is read once more.
+func (t *Target) PutVerified(ctx context.Context, name string, body *io.SectionReader, sum [sha256.Size]byte) error {
+	known, err := t.learn(ctx)
+	if err == nil && (!known.verifies || body.Size() > maxSingle) {
+		var own []byte
+		if own, err = sumOf(ctx, sha256.New(), body); err == nil && !bytes.Equal(own, sum[:]) {
+			err = errOther
+		}
+	}
+	if err == nil {
+		err = t.put(ctx, name, body, false, sum[:])
+	}
+	if code(err) == mismatch {
+		err = errOther
+	}
+	return t.fail(ctx, "put", name, err)
 }
 
 // Replace implements target.Repairer. In a bucket with versions the damaged object becomes an older one.
 func (t *Target) Replace(ctx context.Context, name string, body *io.SectionReader) error {
-	return t.fail(ctx, "replace", name, t.put(ctx, name, body, true))
+	return t.fail(ctx, "replace", name, t.put(ctx, name, body, true, nil))
 }
 
 // Get implements target.Target. A reader whose connection breaks goes on with another one, within the same object. A

@@ -2,9 +2,11 @@ package s3_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -46,7 +48,6 @@ func open(t *testing.T, c s3.Config) *s3.Target {
 	return tg
 }
 
-// client is the SDK itself, to look at what stands in the store.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	store := start(t)
@@ -154,5 +155,40 @@ func TestClean(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantUploads(t, store, step.left)
+	}
+}
+
+// TestVerified puts bodies that have, and have not, the SHA-256 that they should have: as one request, locked, and in parts.
+func TestVerified(t *testing.T) {
+	t.Parallel()
+	store := start(t)
+	plain, locks := settings(store, "plain"), settings(store, "locks")
+	locks.Lock = s3.Lock{Mode: "governance", For: time.Hour}
+	for name, x := range map[string]struct {
+		to   *s3.Target
+		size int
+	}{"one": {open(t, plain), 1 << 20}, "locked": {open(t, locks), 1 << 20}, "parts": {open(t, plain), 33 << 20}} {
+		body := bytes.Repeat([]byte(name+"."), x.size/len(name))
+		sum := sha256.Sum256(body)
+		put := func(b []byte) error {
+			return x.to.PutVerified(t.Context(), "packs/"+name, io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b))), sum)
+		}
+		other := bytes.Clone(body)
+		other[len(other)/2] ^= 1
+		if err := put(other); err == nil || !strings.Contains(err.Error(), "it was damaged before it was sent") {
+			t.Errorf("%s: another body: %v", name, err)
+		}
+		if _, err := target.Read(t.Context(), x.to, "packs/"+name, int64(len(body))); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: it was refused, and stands: %v", name, err)
+		}
+		if err := put(body); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if b, err := target.Read(t.Context(), x.to, "packs/"+name, int64(len(body))); err != nil || !bytes.Equal(b, body) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := put(body); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: twice: %v", name, err)
+		}
 	}
 }
