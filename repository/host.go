@@ -70,6 +70,8 @@ type Host struct {
 	writer  *journal.Writer
 	catalog *catalog.Catalog
 	lock    *os.File
+	telling sync.Mutex
+	tallies map[string]*tally // of copies that follow
 }
 
 // OpenHost locks the state directory, finishes what a dead run left, and looks at every target. A target that cannot be

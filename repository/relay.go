@@ -208,12 +208,21 @@ type tally struct {
 	done, total int64
 }
 
+// tally is one per copy, so that what it tells only grows.
 func (h *Host) tally(name string) *tally {
-	return &tally{tell: func(done, total int64) {
-		if h.Progress != nil {
-			h.Progress(name, done, total)
-		}
-	}}
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	if h.tallies == nil {
+		h.tallies = map[string]*tally{}
+	}
+	if h.tallies[name] == nil {
+		h.tallies[name] = &tally{tell: func(done, total int64) {
+			if h.Progress != nil {
+				h.Progress(name, done, total)
+			}
+		}}
+	}
+	return h.tallies[name]
 }
 
 // more says that bytes are to come, and stored that they stand.

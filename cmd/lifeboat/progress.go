@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -30,7 +29,8 @@ type progress struct {
 	total int64
 
 	copies  map[string]share // of what each copy is to get
-	copying bool             // and that is what is shown
+	copying bool             // and that is what is shown,
+	before  int64            // beside what they had
 }
 
 // share is a part of some bytes.
@@ -99,7 +99,7 @@ func (p *progress) follow(target string, done, total int64) {
 	}
 	before := p.copies[target]
 	p.copies[target] = share{done, total}
-	if p.bar != nil && before.percent() != p.copies[target].percent() {
+	if p.bar != nil && before.left() != p.copies[target].left() {
 		p.bar.Describe(p.phase + p.followed())
 	}
 	if p.copying {
@@ -116,27 +116,32 @@ func (p *progress) copied() {
 	p.showCopies()
 }
 
-// showCopies begins once there is something to wait for.
+// showCopies begins once there is something to wait for, and shows what was done since.
 func (p *progress) showCopies() {
 	var sum share
 	for _, s := range p.copies {
 		sum.done, sum.total = sum.done+s.done, sum.total+s.total
 	}
-	switch {
-	case p.begun.IsZero() && sum.done < sum.total:
-		p.begin(sum.total)
-	case p.bar != nil && p.total != sum.total:
-		p.bar.ChangeMax64(sum.total)
+	if p.begun.IsZero() {
+		if sum.done == sum.total {
+			return
+		}
+		p.before = sum.done
+		p.begin(sum.total - p.before)
 	}
-	p.total = sum.total
-	p.show(sum.done)
+	if total := sum.total - p.before; p.total != total {
+		if p.total = total; p.bar != nil {
+			p.bar.ChangeMax64(total)
+		}
+	}
+	p.show(sum.done - p.before)
 }
 
-// followed says how far each copy is.
+// followed says how much each copy still has to get.
 func (p *progress) followed() string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(p.copies)) {
-		all = append(all, fmt.Sprintf("%s %d %%", name, p.copies[name].percent()))
+		all = append(all, name+": "+p.copies[name].left()+" to go")
 	}
 	if len(all) == 0 {
 		return ""
@@ -144,7 +149,7 @@ func (p *progress) followed() string {
 	return " (" + strings.Join(all, ", ") + ")"
 }
 
-func (s share) percent() int64 { return 100 * s.done / max(s.total, 1) }
+func (s share) left() string { return humanize.IBytes(uint64(s.total - s.done)) }
 
 func (p *progress) done() {
 	p.mu.Lock()
