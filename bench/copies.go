@@ -49,7 +49,7 @@ func (b *bench) several(ctx context.Context) error {
 		}
 	}
 	return perform(ctx, filepath.Join(b.dir, "servers"), func(s *stage) error {
-		c := &copies{bench: b, stage: s, store: testenv.StartS3(s), host: testenv.StartSSHD(s)}
+		c := &copies{bench: b, stage: s, store: testenv.StartS3(s, "--keep-alive"), host: testenv.StartSSHD(s)}
 		c.store.Bucket(bucket, false)
 		ssh := fmt.Sprintf("127.0.0.1:%d", c.host.Port)
 		for _, l := range []struct{ name, addr string }{{"the store", c.store.Addr}, {"the host", ssh}, {"the second in the store", c.store.Addr}} {
