@@ -35,9 +35,8 @@ func List(ctx context.Context, t target.Target, source string) (out []Object, er
 
 // Reader reads objects, and believes nothing that is not signed. It is not safe for concurrent use.
 type Reader struct {
-	// Siblings are other copies, see chunkstore.Copies, and Missed is told of them. They are set before anything is read.
+	// Siblings are other copies, see chunkstore.Copies. They are set before anything is read. That one lacks what another has is usual: tails differ.
 	Siblings []target.Target
-	Missed   func(n int, err error)
 
 	target  target.Target
 	copies  func() *chunkstore.Copies
@@ -67,7 +66,7 @@ func NewReader(t target.Target, keys Keys, identities ...age.Identity) (*Reader,
 		return nil, err
 	}
 	r := &Reader{target: t}
-	r.copies = sync.OnceValue(func() *chunkstore.Copies { return chunkstore.NewCopies(r.all(), r.Missed) })
+	r.copies = sync.OnceValue(func() *chunkstore.Copies { return chunkstore.NewCopies(r.all(), nil) })
 	r.readers.Put(first)
 	r.readers.New = func() any {
 		o, err := fresh()

@@ -302,7 +302,7 @@ func (r *Reader) log(ctx context.Context, opaque string) (l restore.Log, err err
 func (r *Reader) LogReader() (*capture.Reader, error) {
 	l, err := capture.NewReader(r.Target, r.Chain, r.opens...)
 	if err == nil {
-		l.Siblings, l.Missed = r.Siblings, r.Missed
+		l.Siblings = r.Siblings
 	}
 	return l, err
 }

@@ -333,11 +333,7 @@ func (a *app) siblings(best *repository.Reader, name string, names []string, all
 			called, best.Siblings = append(called, names[i]), append(best.Siblings, r.Target)
 		}
 	}
-	var told sync.Map // who reads content and who reads log notice it each
 	best.Missed = func(n int, err error) {
-		if _, again := told.LoadOrStore(n, true); again {
-			return
-		}
 		hint := ""
 		if chunkstore.Damaged(err) {
 			hint = "; run `lifeboat heal`"

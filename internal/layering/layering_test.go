@@ -134,6 +134,7 @@ func TestRulesBite(t *testing.T) {
 		{"target/local", "lifeboat/target/s3", "imports point down"},
 		{"target", "lifeboat/target/local", "imports point down"},
 		{"target/s3", "github.com/aws/aws-sdk-go-v2/service/s3", ""},
+		{"internal/testenv", "github.com/aws/aws-sdk-go-v2/service/s3", ""},
 		{"target/local", "github.com/aws/aws-sdk-go-v2/aws", "only target/s3 may"},
 		{"cmd/lifeboat", "github.com/aws/aws-sdk-go-v2/aws", "only target/s3 may"},
 		{"journal", "lifeboat/chunkstore", "imports point down"},

@@ -28,6 +28,7 @@ const (
 	maxAttempts = 6 // of a request; with the pauses between them, about six seconds
 	firstPause  = 100 * time.Millisecond
 	dialTimeout = 15 * time.Second
+	unasked     = 128 << 10 // bytes that are sent without asking first: a store that refuses more before it has read them breaks off the connection
 )
 
 // connect makes the client.
@@ -80,6 +81,7 @@ func (t *Target) options(o *s3.Options) {
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.DisableLogOutputChecksumValidationSkipped = true
+	o.ContinueHeaderThresholdBytes = unasked
 	o.Retryer = retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 		o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
 			o.MaxAttempts, o.Backoff = maxAttempts, retry.BackoffDelayerFunc(pause)
