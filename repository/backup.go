@@ -62,13 +62,19 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	}
 	if errors.Is(err, errFirst) {
 		first.Err = err
+		signed := false
 		if d != nil {
-			if ferr := h.finish(ctx, d); ferr != nil {
+			var ferr error
+			if signed, ferr = h.finish(ctx, d); ferr != nil {
 				return nil, fmt.Errorf("%w\n%w\n%s", err, ferr, repairOrTakeOver)
 			}
-			err = nil
-		} else if _, perr := h.primary(); perr == nil {
-			return h.Backup(ctx, b)
+		}
+		if next, perr := h.primary(); perr == nil {
+			if first, err = next, nil; !signed {
+				return h.Backup(ctx, b)
+			}
+		} else if signed {
+			return d, perr
 		}
 	}
 	if err != nil {
@@ -81,7 +87,7 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 	done, err := h.sweep(ctx, first)
 	if done {
 		var c Collected
-		err = h.cleanAll(ctx, &c)
+		err = errors.Join(err, h.cleanAll(ctx, &c))
 		for _, l := range c.Left {
 			d.Warnings = append(d.Warnings, l.String())
 		}
@@ -92,17 +98,18 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 // errFirst is wrapped where a snapshot was not taken because of the copy that was to have it first.
 var errFirst = errors.New("the copy that takes the snapshot failed")
 
-// finish commits on another copy, which followed, a snapshot whose record is signed and could not be stored on the first.
-func (h *Host) finish(ctx context.Context, d *Done) error {
+// finish commits on another copy, which followed, a snapshot whose record is signed and could not be stored on the first. It reports whether
+// the record is signed: what must stand before it may have failed.
+func (h *Host) finish(ctx context.Context, d *Done) (signed bool, err error) {
 	n := h.Chain().Len()
-	if err := h.writer.Recover(ctx, h.targets()); err != nil {
-		return err
+	if err := h.writer.Recover(ctx, h.targets()); err != nil || h.Chain().Len() == n {
+		return false, err
 	}
 	if err := h.look(ctx); err != nil {
-		return err
+		return true, err
 	}
 	d.Entry = h.Chain().Entries()[n]
-	return h.remember(h.Chain())
+	return true, h.remember(h.Chain())
 }
 
 // syncChunks brings the catalog up to the journal; one that is damaged is made anew.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -548,4 +549,35 @@ func TestSweepLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSweepElsewhere fails the first copy at the record of a snapshot when a sweep is due: what follows stands on the copy that took it instead.
+func TestSweepElsewhere(t *testing.T) {
+	v, first := newHalfEmpty(t, "disk", "usb")
+	v.collected(first)
+	v.shift = pastGrace
+	v.load()
+	failed := false
+	done, copies, err := v.try(t.Context(), v.cargo, on("disk", func(in target.Target) target.Target {
+		return hooked{in, func(_ context.Context, m faulty.Method, name string) error {
+			if m != faulty.Put || failed || !strings.HasPrefix(name, "journal/") {
+				return nil
+			}
+			failed = true
+			return syscall.ENOSPC
+		}}
+	}))
+	if err != nil || !errors.Is(trouble(copies), syscall.ENOSPC) {
+		t.Fatalf("%v, %v", err, trouble(copies))
+	}
+	v.mustHold("usb", done.Seq)
+	for name, records := range map[string]uint64{"disk": done.Seq - 1, "usb": v.head()} {
+		if r := v.reader(name); r.Broken != nil || r.Chain.Len() != records {
+			t.Errorf("%s holds %d of %d records, %v", name, r.Chain.Len(), records, r.Broken)
+		}
+	}
+	if v.head() != done.Seq+1 {
+		t.Errorf("nothing was swept: this test proves nothing")
+	}
+	v.backUp()
 }

@@ -13,7 +13,11 @@ import (
 	"syscall"
 	"testing"
 
+	"filippo.io/age"
+
 	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/internal/clock"
 	"lifeboat/target"
 	"lifeboat/target/faulty"
 	"lifeboat/target/local"
@@ -109,6 +113,28 @@ func TestRelayFirst(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		stop()
+	}
+}
+
+// TestFinishUnsigned has nothing to finish: what must stand before the record had failed.
+func TestFinishUnsigned(t *testing.T) {
+	master, err := age.GenerateHybridIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := crypto.ParseRecipients([]string{master.Recipient().String()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Init(t.Context(), Config{StateDir: t.TempDir(), Copies: []*Copy{{Name: "disk", Target: created(t)}}, Now: clock.System, By: "test@host"}, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed, err := h.finish(t.Context(), &Done{}); signed || err != nil {
+		t.Errorf("signed: %t, %v", signed, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
