@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"lifeboat/capture"
@@ -152,8 +153,9 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	if err != nil {
 		return nil, err
 	}
+	release := sync.OnceValue(view.Close)
 	defer func() {
-		if cerr := view.Close(); err == nil && cerr != nil {
+		if cerr := release(); err == nil && cerr != nil {
 			err = fmt.Errorf("close the source: %w", cerr)
 		}
 	}()
@@ -186,6 +188,10 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 	}
 	if t.From != t.To {
 		taken = h.moment() // a view with a log is consistent at its end
+	}
+	if err := release(); err != nil { // a source keeps its log as long as there is a view: it need not wait for the copies
+		chunks.Abort()
+		return nil, fmt.Errorf("close the source: %w", err)
 	}
 	packs, err := chunks.Finish()
 	if err != nil {

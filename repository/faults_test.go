@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"lifeboat/source/sqlite"
 	"lifeboat/target"
 	"lifeboat/target/faulty"
+	"lifeboat/target/local"
 )
 
 // putsPerBackup is how many objects a backup of a small source puts on a copy: content, trees, index, record.
@@ -310,6 +312,40 @@ func TestWriteErrors(t *testing.T) {
 		if r := v.check(name); len(r.Damage) > 0 {
 			t.Errorf("%s: %v", name, r.Damage)
 		}
+	}
+}
+
+// TestSlowCopy holds up one copy: when the other one has the record, the source is free, and cuts its log.
+func TestSlowCopy(t *testing.T) {
+	v := newVessel(t, 8, "disk", "usb")
+	path := filepath.Join(v.dir, fileName)
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, db, "CREATE TABLE employee (id INTEGER PRIMARY KEY)")
+	committed := make(chan struct{})
+	h, err := repository.OpenHost(t.Context(), v.config(local.Open, on("usb", func(in target.Target) target.Target {
+		return hooked{in, func(_ context.Context, m faulty.Method, _ string) error {
+			if m == faulty.Put {
+				<-committed
+			}
+			return nil
+		}}
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Backup(t.Context(), repository.Backup{Name: vesselSource, Engine: "sqlite", Source: sqlite.New(path, sqlite.Options{TempDir: v.dir}), Committed: func() {
+		defer close(committed)
+		var busy, frames, moved int
+		err := db.QueryRowContext(t.Context(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+		if err != nil || busy != 0 {
+			t.Errorf("busy %d, %v", busy, err)
+		}
+	}})
+	if err := errors.Join(err, trouble(h.Copies), h.Close(), db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
