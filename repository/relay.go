@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"lifeboat/chunkstore"
 	"lifeboat/target"
 )
@@ -93,8 +95,9 @@ func (h *Host) relay(ctx context.Context, first *Copy) (r *relay, stop func()) {
 			r.pipes = append(r.pipes, &pipe{to: c, queue: make(chan parcel, waiting), told: h.tally(c.Name)})
 		}
 	}
+	room := roomIn(h.StateDir)
 	for _, p := range r.pipes {
-		p.room = spoolSize / int64(len(r.pipes))
+		p.room = room / int64(len(r.pipes))
 		for range transfers {
 			r.wait.Go(func() { r.run(ctx, p) })
 		}
@@ -105,6 +108,15 @@ func (h *Host) relay(ctx context.Context, first *Copy) (r *relay, stop func()) {
 		}
 		r.wait.Wait()
 	})
+}
+
+// roomIn is how large the spool may be in dir: half of what is free there at most, since the snapshot needs some of it, too.
+func roomIn(dir string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return int64(min(spoolSize, uint64(st.Bavail)*uint64(st.Bsize)/2))
 }
 
 // Put implements target.Target.
@@ -141,6 +153,7 @@ func (r *relay) spool(o target.Object, body *io.SectionReader) (late []*pipe) {
 	s.users.Store(int32(len(near)) + 1)
 	defer s.release()
 	if _, err := io.Copy(f, io.NewSectionReader(body, 0, o.Size)); err != nil {
+		_ = f.Close() // nobody gets it
 		return r.pipes
 	}
 	for _, p := range near {
