@@ -52,8 +52,9 @@ func sweepable(name string) bool {
 // openS3URL opens s3://bucket/prefix?endpoint=...&region=...&path_style=..., with the credentials that the AWS SDK finds.
 func openS3URL(ctx context.Context, s string, u *url.URL) (target.Target, error) {
 	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, usagef("--from %q: write s3://bucket/prefix?endpoint=https://host&region=name; credentials come from the environment", s)
+	endpoint, eerr := url.Parse(q.Get("endpoint"))
+	if err != nil || eerr != nil || u.Host == "" || u.User != nil || endpoint.User != nil { // what may hold a secret is not repeated
+		return nil, usagef("--from: write s3://bucket/prefix?endpoint=https://host&region=name; credentials come from the environment")
 	}
 	t := config.Target{Type: config.S3, Bucket: u.Host, Prefix: strings.Trim(u.Path, "/"), Endpoint: q.Get("endpoint"), Region: q.Get("region")}
 	if v := q.Get("path_style"); v != "" {
@@ -65,7 +66,7 @@ func openS3URL(ctx context.Context, s string, u *url.URL) (target.Target, error)
 	}
 	for _, key := range slices.Sorted(maps.Keys(q)) {
 		if !slices.Contains([]string{"endpoint", "region", "path_style"}, key) {
-			return nil, usagef("--from %q: unknown %q: known are endpoint, region, path_style", s, key)
+			return nil, usagef("--from s3://%s: unknown %q: known are endpoint, region, path_style; credentials come from the environment", u.Host, key)
 		}
 	}
 	return openS3(ctx, t, nil)
