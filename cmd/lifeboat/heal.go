@@ -74,7 +74,8 @@ func (a *app) healCommand() *cobra.Command {
 				if copied.Err != nil {
 					continue
 				}
-				done := repository.Healed{Target: copied.Name, Repaired: slices.Sorted(maps.Keys(h.Damaged[copied.Name])), Lost: []string{}}
+				done := repository.Healed{Target: copied.Name, Repaired: slices.AppendSeq([]string{}, maps.Keys(h.Damaged[copied.Name])), Lost: []string{}}
+				slices.Sort(done.Repaired)
 				if !dry {
 					if done, copied.Err = h.Heal(c.Context(), copied); c.Context().Err() != nil {
 						return c.Context().Err()
