@@ -74,6 +74,9 @@ func (h *Host) Backup(ctx context.Context, b Backup) (*Done, error) {
 			if first, err = next, nil; !signed {
 				return h.Backup(ctx, b)
 			}
+			if b.Committed != nil {
+				b.Committed()
+			}
 		} else if signed {
 			return d, perr
 		}

@@ -122,7 +122,7 @@ func (p *progress) showCopies() {
 	for _, s := range p.copies {
 		sum.done, sum.total = sum.done+s.done, sum.total+s.total
 	}
-	if p.begun.IsZero() {
+	if p.begun.IsZero() || p.bar != nil && p.bar.IsFinished() { // nothing brings a finished one back
 		if sum.done == sum.total {
 			return
 		}
