@@ -3,6 +3,8 @@ package repository
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lifeboat/chunkstore"
+	"lifeboat/crypto"
 	"lifeboat/journal"
 	"lifeboat/target"
 )
@@ -185,4 +188,31 @@ func deposit(ctx context.Context, to target.Target, name string, body *io.Sectio
 		err = fmt.Errorf("%w: %w", errTransfer, err)
 	}
 	return err
+}
+
+// fetch copies an object into w and verifies it.
+func fetch(ctx context.Context, t target.Target, o target.Object, w io.Writer) error {
+	r, err := t.Get(ctx, o.Name, 0, o.Size+1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return authentic(o, r, w)
+}
+
+// authentic copies r into w and compares it with the object's size and the digest in its name.
+func authentic(o target.Object, r io.Reader, w io.Writer) error {
+	digest, ok := chunkstore.Digest(o.Name)
+	if !ok {
+		return fmt.Errorf("%s: not named by a digest", o.Name)
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, o.Size+1))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", o.Name, err)
+	}
+	if n != o.Size || hex.EncodeToString(sum.Sum(nil)) != digest {
+		return fmt.Errorf("read %s: %w", o.Name, crypto.ErrDamaged)
+	}
+	return nil
 }

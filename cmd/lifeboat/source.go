@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/config"
 	"lifeboat/repository"
+	"lifeboat/snapshot"
+	"lifeboat/source/postgres"
+	"lifeboat/source/sqlite"
 )
 
 func (a *app) sources() *cobra.Command {
@@ -74,4 +79,62 @@ func (a *app) released(ctx context.Context, name, reason string) error {
 func (a *app) leaves(name, done string) error {
 	_, err := fmt.Fprintf(a.out, "%s: %s\nits snapshots and captured log stay on the copies, and can be restored; to end its backups, take %s out of the configuration\n", name, done, name)
 	return err
+}
+
+// source makes the source of a configured name.
+func (a *app) source(name string) (snapshot.Source, config.Source, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, config.Source{}, err
+	}
+	s, ok := cfg.Source(name)
+	if !ok {
+		var have []string
+		for _, s := range cfg.Sources {
+			have = append(have, s.Name)
+		}
+		return nil, s, usagef("there is no source %q in the configuration (it has: %s)", name, strings.Join(have, ", "))
+	}
+	switch s.Engine {
+	case config.SQLite:
+		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
+	case config.Postgres:
+		password, err := password(s.PasswordFile)
+		src := postgres.New(s.DSN.Reveal(), password)
+		src.Slot = slotName(cfg.Repository, s.Name)
+		return src, s, err
+	case config.MySQL, config.Files:
+	}
+	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
+}
+
+// slotName is the name of a permanent slot: lower-case letters, digits and underscores, 63 bytes at most.
+func slotName(repository, source string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower("lifeboat_"+repository+"_"+source))
+	return name[:min(len(name), 63)]
+}
+
+// password reads the first line of a password file that nobody else can read.
+func password(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", usagef("read the password file: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", usagef("the password file %s can be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", usagef("read the password file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
 }

@@ -1,26 +1,19 @@
 package s3
 
 import (
-	"bytes"
 	"context"
-	"crypto/md5"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go/middleware"
 )
 
 // maxSingle is the size up to which an object is one request: the usual pack is, so that a failed one costs no parts.
@@ -85,46 +78,6 @@ func (t *Target) put(ctx context.Context, name string, body *io.SectionReader, r
 	return t.confirm(ctx, key, body.Size(), etag, sent)
 }
 
-// digests are what a body is known by.
-type digests struct {
-	sha256 []byte // nil: the SDK computes what it signs
-	md5    []byte // nil: the store verifies the SHA-256
-}
-
-// digests computes those that a request needs. Every store verifies the MD5 and returns it as the ETag, and what is to be locked must have it.
-func (t *Target) digests(ctx context.Context, body *io.SectionReader, sum []byte, verifies bool) (d digests, err error) {
-	d.sha256 = sum
-	switch {
-	case !verifies:
-		d.md5, err = sumOf(ctx, md5.New(), body)
-	case sum == nil:
-		d.sha256, err = sumOf(ctx, sha256.New(), body)
-	}
-	return d, err
-}
-
-// sign has the SDK sign this SHA-256 instead of reading the body for it.
-func (d digests) sign(o *s3.Options) {
-	if d.sha256 == nil {
-		return
-	}
-	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("KnownSHA256", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
-			return next.HandleInitialize(v4.SetPayloadHash(ctx, hex.EncodeToString(d.sha256)), in)
-		}), middleware.Before)
-	})
-}
-
-// match reports whether r yields what was sent.
-func (d digests) match(r io.Reader) (bool, error) {
-	h, want := sha256.New(), d.sha256
-	if d.md5 != nil {
-		h, want = md5.New(), d.md5
-	}
-	_, err := io.Copy(h, r)
-	return bytes.Equal(h.Sum(nil), want), err
-}
-
 func (t *Target) putSingle(ctx context.Context, key string, body *io.SectionReader, sent digests, condition *string, mode types.ObjectLockMode, until *time.Time) (etag string, err error) {
 	in := t.input(key, body, sent)
 	in.IfNoneMatch, in.ObjectLockMode, in.ObjectLockRetainUntilDate = condition, mode, until
@@ -152,61 +105,6 @@ func (t *Target) encryption() (types.ServerSideEncryption, *string) {
 		return types.ServerSideEncryption(t.SSE), nil
 	}
 	return types.ServerSideEncryption(t.SSE), &t.SSEKMSKey
-}
-
-// nature is what a store does that not all do.
-type nature struct {
-	refuses  bool // to overwrite, where it is asked to (If-None-Match)
-	verifies bool // the SHA-256 that a request is signed with
-}
-
-// learn finds out, once, what the store does: some ignore a condition, and would replace an object without a word, or take other bytes than were
-// signed. Storing the same bytes under one key of its own tells, and harms nothing.
-func (t *Target) learn(ctx context.Context) (n nature, err error) {
-	select {
-	case t.learning <- struct{}{}:
-		defer func() { <-t.learning }()
-	case <-ctx.Done():
-		return n, ctx.Err()
-	}
-	if known := t.known.Load(); known != nil {
-		return *known, nil
-	}
-	for range 2 { // the first may find nothing there
-		in, err := t.marker(ctx)
-		if err != nil {
-			return n, err
-		}
-		in.IfNoneMatch = &always
-		_, err = t.client.PutObject(ctx, in)
-		n.refuses = status(err) == http.StatusPreconditionFailed
-		if n.refuses || status(err) == http.StatusNotImplemented {
-			break
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	in, err := t.marker(ctx)
-	if err != nil {
-		return n, err
-	}
-	in.ContentMD5 = nil
-	other := digests{sha256: make([]byte, sha256.Size)}
-	_, err = t.client.PutObject(ctx, in, other.sign, func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
-	if n.verifies = code(err) == mismatch; ctx.Err() != nil {
-		return n, ctx.Err()
-	}
-	t.known.Store(&n) // whatever else it answered: it does not verify
-	return n, nil
-}
-
-// marker is a request to store what is always the same, whatever stands there.
-func (t *Target) marker(ctx context.Context) (*s3.PutObjectInput, error) {
-	body := strings.NewReader("Lifeboat finds out whether this store refuses to overwrite.\n")
-	section := io.NewSectionReader(body, 0, body.Size())
-	sent, err := t.digests(ctx, section, nil, false)
-	return t.input(t.prefix+conditionalKey, section, sent), err
 }
 
 // confirm asks the store for what it acknowledged: a gateway that loses objects is noticed at the first, not by a restore.
@@ -249,35 +147,6 @@ func (t *Target) readBack(ctx context.Context, key string, sent digests) error {
 		return fmt.Errorf("%w: it returns other bytes", errLost)
 	}
 	return nil
-}
-
-// sumOf reads the whole of a body.
-func sumOf(ctx context.Context, h hash.Hash, body *io.SectionReader) ([]byte, error) {
-	n, err := copyUntil(ctx, h, io.NewSectionReader(body, 0, body.Size()))
-	if err != nil {
-		return nil, fmt.Errorf("read body: %w", err)
-	}
-	if n != body.Size() {
-		return nil, fmt.Errorf("read body: %d of %d bytes: %w", n, body.Size(), io.ErrUnexpectedEOF)
-	}
-	return h.Sum(nil), nil
-}
-
-// copyUntil feeds a hash until ctx is done.
-func copyUntil(ctx context.Context, h hash.Hash, r io.Reader) (sum int64, err error) {
-	for {
-		n, err := io.CopyN(h, r, 1<<20)
-		sum += n
-		if err == io.EOF {
-			return sum, ctx.Err()
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return sum, err
-		}
-	}
 }
 
 func deref[T any](p *T) (v T) {
