@@ -10,7 +10,7 @@ import (
 )
 
 // Frames that stand side by side in one pack are read together: a span. A gap of frames that nobody wants is read over where that costs less
-// than another request. So many spans are on their way or wait to be opened, each in a buffer of crypto.MaxSealed: 40 MiB in all.
+// than another request. So many spans are on their way or wait to be opened, each in a buffer of its size, crypto.MaxSealed at most: 40 MiB in all.
 const (
 	spanSize   = 4 << 20
 	spanGap    = 128 << 10

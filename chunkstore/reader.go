@@ -54,7 +54,7 @@ func NewReader(t target.Target, index *Index, identities ...age.Identity) *Reade
 		}
 		return o
 	}
-	r.buffers.New = func() any { b := make([]byte, crypto.MaxSealed); return &b }
+	r.buffers.New = func() any { return new([]byte) }
 	r.copies = sync.OnceValue(func() *Copies { return NewCopies(r.Copies(), r.Missed) })
 	return r
 }
@@ -99,9 +99,11 @@ func (r *Reader) read(ctx context.Context, t target.Target, p Place) (*[]byte, e
 		return nil, fmt.Errorf("%d bytes are more than a frame has: %w", p.Len, crypto.ErrDamaged)
 	}
 	buf, ok := r.buffers.Get().(*[]byte)
-	if !ok {
-		return nil, errors.New("no buffer")
+	if !ok || cap(*buf) < p.Len { // what is small, or only claimed, takes no more
+		b := make([]byte, min(p.Len+p.Len/4, crypto.MaxSealed))
+		buf = &b
 	}
+	*buf = (*buf)[:cap(*buf)]
 	err := target.ReadRange(ctx, t, p.Pack, p.Off, (*buf)[:p.Len])
 	if err != nil {
 		r.buffers.Put(buf)
