@@ -105,7 +105,7 @@ func send(ctx context.Context, dir string, port int64, _ int) error {
 		return err
 	}
 	defer conn.Close()
-	tcp := conn.(*net.TCPConn) //nolint:forcetypeassert // of TCP
+	tcp := conn.(*net.TCPConn) // of TCP
 	err = files(dir, func(path string) error {
 		f, err := os.Open(path)
 		if err != nil {

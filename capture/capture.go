@@ -59,18 +59,11 @@ func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) 
 	if err := errors.Join(os.RemoveAll(job.SpoolDir), os.MkdirAll(job.SpoolDir, 0o700)); err != nil {
 		return fmt.Errorf("create the spool: %w", err)
 	}
-	s, err := newSealers(job.Keys)
-	if err != nil {
-		return err
-	}
-	c := &capture{Job: job, sealers: s, moved: make(chan struct{}, 1)}
+	c := &capture{Job: job, sealers: sealers{keys: job.Keys}, moved: make(chan struct{}, 1)}
 	g, ctx := errgroup.WithContext(ctx)
 	done := make(chan struct{})
 	for _, t := range job.Targets {
 		p := &pipe{capture: c, Target: t, wake: make(chan struct{}, 1), done: done}
-		if p.sealers, err = newSealers(job.Keys); err != nil {
-			return err
-		}
 		p.poke()
 		c.pipes = append(c.pipes, p)
 	}
@@ -109,7 +102,7 @@ func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) 
 // capture is a running Job.
 type capture struct {
 	Job
-	sealers sealers // of segments
+	sealers sealers
 	pipes   []*pipe
 
 	telling sync.Mutex // held before mu
@@ -205,12 +198,11 @@ func (c *capture) add(p snapshot.LogPiece) error {
 
 // finish seals the open segment into the spool and begins the next.
 func (c *capture) finish() error {
-	proof := c.open.proof(c.sealers.ids)
-	name, object, err := c.seal(c.sealers, c.open, Segment, proof)
+	h, object, err := c.seal(c.open, Segment, c.open)
 	if err != nil {
 		return err
 	}
-	s := &sealed{Name: name, until: c.open.until, path: filepath.Join(c.SpoolDir, name.Digest), left: len(c.pipes)}
+	s := &sealed{Name: h.Name, until: c.open.until, path: filepath.Join(c.SpoolDir, h.Digest), left: len(c.pipes)}
 	if err := atomicfile.Write(s.path, object, 0o600); err != nil {
 		return fmt.Errorf("spool a segment of the log: %w", err)
 	}
@@ -223,7 +215,7 @@ func (c *capture) finish() error {
 			p.queue = p.queue[1:]
 		}
 	}
-	c.open = stretch{from: c.open.to(), until: c.open.until, before: proof, data: make([]byte, 0, len(c.open.data)), blocks: &blocks{}}
+	c.open = stretch{from: c.open.to(), until: c.open.until, before: h.Proof, blocks: &blocks{}}
 	return nil
 }
 
@@ -258,13 +250,20 @@ func (c *capture) release(s *sealed) error {
 	return nil
 }
 
-func (c *capture) seal(by sealers, s stretch, kind Kind, proof Proof) (Name, []byte, error) {
+// seal makes the object that holds s, which is the end of whole.
+func (c *capture) seal(s stretch, kind Kind, whole stretch) (h Header, object []byte, err error) {
 	after, err := c.After()
 	if err != nil {
-		return Name{}, nil, err
+		return h, nil, err
 	}
-	h := Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until, Proof: proof}
-	return by.seal(h, c.Signer, s)
+	by, err := c.sealers.take()
+	if err != nil {
+		return h, nil, err
+	}
+	defer c.sealers.idle.Put(by)
+	h = Header{Name: Name{Source: c.Source, From: s.from, To: s.to(), Kind: kind}, Repository: c.Repository, After: after, System: c.System, Until: s.until, Proof: whole.proof(by.ids)}
+	object, err = by.seal(&h, c.Signer, s)
+	return h, object, err
 }
 
 // reached notes that the log stands on a target up to at.

@@ -62,8 +62,8 @@ type Object struct {
 	Size int64
 }
 
-// covers reports whether the object holds everything that m does.
-func (n Name) covers(m Name) bool {
+// Covers reports whether the object holds everything that m does.
+func (n Name) Covers(m Name) bool {
 	return n.From.Line == m.From.Line && n.From.Offset <= m.From.Offset && n.To.Offset >= m.To.Offset
 }
 

@@ -121,19 +121,32 @@ func parseHeader(text string) (h *Header, err error) {
 	return h, nil
 }
 
-// sealers make the frames of one writer.
-type sealers struct {
+// sealer makes the frames of one object at a time.
+type sealer struct {
 	host, content *crypto.Sealer
 	ids           *crypto.Hasher
 }
 
-func newSealers(keys *crypto.HostKeys) (s sealers, err error) {
-	s.ids = keys.IDs.NewHasher()
+func newSealer(keys *crypto.HostKeys) (s *sealer, err error) {
+	s = &sealer{ids: keys.IDs.NewHasher()}
 	if s.host, err = crypto.NewSealer(crypto.Fast, keys.Host...); err != nil {
-		return s, err
+		return nil, err
 	}
 	s.content, err = crypto.NewSealer(crypto.Fast, keys.Sealed...)
 	return s, err
+}
+
+// sealers lends sealers, megabytes each: a log at rest has none.
+type sealers struct {
+	keys *crypto.HostKeys
+	idle sync.Pool
+}
+
+func (s *sealers) take() (*sealer, error) {
+	if by, ok := s.idle.Get().(*sealer); ok {
+		return by, nil
+	}
+	return newSealer(s.keys)
 }
 
 // blocks are the sealed frames of whole blocks of a segment, by number: tails and the segment that replaces them share them, on all targets.
@@ -163,15 +176,15 @@ func (b *blocks) frame(n int, by *crypto.Sealer, raw []byte) (sealed []byte, err
 }
 
 // seal makes the object that holds a stretch of log, and completes h.
-func (s sealers) seal(h Header, signer note.Signer, log stretch) (Name, []byte, error) {
+func (s *sealer) seal(h *Header, signer note.Signer, log stretch) (object []byte, err error) {
 	if h.System == "" || strings.ContainsAny(h.System, " \n") || log.to() != h.To {
-		return Name{}, nil, fmt.Errorf("store log: up to %s for %s, of system %q: a fault of lifeboat", log.to(), h.Name, h.System)
+		return nil, fmt.Errorf("store log: up to %s for %s, of system %q: a fault of lifeboat", log.to(), h.Name, h.System)
 	}
 	var index, body [][]byte
 	for raw := range slices.Chunk(encodeIndex(log.events), frameSize) {
 		sealed, err := s.host.Seal(nil, raw)
 		if err != nil {
-			return Name{}, nil, err
+			return nil, err
 		}
 		index = append(index, sealed)
 	}
@@ -180,7 +193,7 @@ func (s sealers) seal(h Header, signer note.Signer, log stretch) (Name, []byte, 
 		raw := log.data[at:min(len(log.data), (n+1)*frameSize-log.lead)]
 		sealed, err := log.blocks.frame(n, s.content, raw)
 		if err != nil {
-			return Name{}, nil, err
+			return nil, err
 		}
 		body = append(body, sealed)
 		at += len(raw)
@@ -197,11 +210,11 @@ func (s sealers) seal(h Header, signer note.Signer, log stretch) (Name, []byte, 
 	}
 	signed, err := note.Sign(&note.Note{Text: h.text()}, signer)
 	if err != nil {
-		return Name{}, nil, fmt.Errorf("sign a log object: %w", err)
+		return nil, fmt.Errorf("sign a log object: %w", err)
 	}
-	object := slices.Concat(append([][]byte{fmt.Appendf(nil, "%s %d\n", objectMagic, len(signed)), signed}, body...)...)
+	object = slices.Concat(append([][]byte{fmt.Appendf(nil, "%s %d\n", objectMagic, len(signed)), signed}, body...)...)
 	h.Digest = sum([][]byte{object})
-	return h.Name, object, nil
+	return object, nil
 }
 
 // sum is the SHA-256 of parts one after another, in hex.
@@ -213,7 +226,7 @@ func sum(parts [][]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Keys says which key signed after a record; journal.Chain does.
+// Keys says whose key signs once a record stands; journal.Chain does.
 type Keys interface {
 	Repository() crypto.ID
 	WriterAfter(seq uint64) (note.Verifier, error)

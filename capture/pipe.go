@@ -24,9 +24,8 @@ const lastTries = 5
 type pipe struct {
 	*capture
 	Target
-	sealers sealers
-	wake    chan struct{}
-	done    <-chan struct{}
+	wake chan struct{}
+	done <-chan struct{}
 
 	queue []*sealed // guarded by mu
 	have  snapshot.Pos
@@ -112,7 +111,7 @@ func (p *pipe) store(ctx context.Context) error {
 			}
 		}
 		for _, o := range objects { // an earlier run may have ended before it removed them
-			if o.Kind != Segment || !slices.ContainsFunc(p.tails, o.covers) || p.Genuine(ctx, p.Target.Target, o) != nil {
+			if o.Kind != Segment || !slices.ContainsFunc(p.tails, o.Covers) || p.Genuine(ctx, p.Target.Target, o) != nil {
 				continue // a tail that stays takes room, and nothing else
 			}
 			if err := p.drop(ctx, o.Name); err != nil {
@@ -205,10 +204,11 @@ func (p *pipe) tail(ctx context.Context, open stretch) error {
 	case p.have == open.to(), len(p.tails) < maxTails:
 		part = open.since(p.have.Offset)
 	}
-	name, object, err := p.seal(p.sealers, part, Tail, open.proof(p.sealers.ids))
+	h, object, err := p.seal(part, Tail, open)
 	if err != nil {
 		return err
 	}
+	name := h.Name
 	if err := target.Store(ctx, p.Target.Target, name.String(), object); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (p *pipe) tail(ctx context.Context, open stretch) error {
 func (p *pipe) drop(ctx context.Context, by Name) error {
 	var keep []Name
 	for _, t := range p.tails {
-		if !by.covers(t) {
+		if !by.Covers(t) {
 			keep = append(keep, t)
 			continue
 		}

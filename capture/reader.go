@@ -199,7 +199,7 @@ func (r *Reader) Log(ctx context.Context, o Object, w io.Writer) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		objects, lerr := r.List(ctx, o.Source)
 		for _, by := range objects {
-			if by.covers(o.Name) && by != o {
+			if by.Covers(o.Name) && by != o {
 				return r.Log(ctx, by, &cutter{w, o.From.Offset - by.From.Offset, o.To.Offset - o.From.Offset})
 			}
 		}

@@ -145,6 +145,9 @@ func (w *Writer) Stored() int64 { return w.stored.Load() }
 // Added returns the bytes of the chunks that were added so far.
 func (w *Writer) Added() int64 { return w.bytes.Load() }
 
+// Content returns the bytes of the packs of class Sealed. It may be asked for after Finish.
+func (w *Writer) Content() int64 { return w.packer.content }
+
 // Finish seals and stores what is open and returns the packs, all of them durable.
 func (w *Writer) Finish() ([]Pack, error) {
 	defer w.cancel()
@@ -181,11 +184,12 @@ func (w *Writer) Abort() {
 
 // packer gathers sealed frames. Frames of one class share a pack, so that trees can be read without content.
 type packer struct {
-	put  func(Pack, []byte) error
-	mu   sync.Mutex
-	open [classes]*openPack
-	done []Pack
-	puts errgroup.Group
+	put     func(Pack, []byte) error
+	mu      sync.Mutex
+	open    [classes]*openPack
+	done    []Pack
+	content int64 // bytes of packs of class Sealed
+	puts    errgroup.Group
 	// failed is the first error of a put: the run ends at the next frame instead of compressing for nothing.
 	failed atomic.Pointer[error]
 	slot   chan []byte // bodies to fill; how many there are bounds the memory
@@ -229,6 +233,9 @@ func (p *packer) close(class Class) {
 	p.open[class] = nil
 	o.end()
 	p.done = append(p.done, o.Pack)
+	if class == Sealed {
+		p.content += o.Size
+	}
 	p.puts.Go(func() error {
 		err := p.put(o.Pack, o.body)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"lifeboat/internal/bandwidth"
+	"lifeboat/internal/calendar"
 )
 
 // bandwidth decodes one rate for all times, or a list of windows with a rate each.
@@ -34,27 +35,31 @@ func (d *decoder) windows(dst *[]bandwidth.Window, n ast.Node) {
 	var nodes []ast.Node // of dst
 	for _, v := range d.list(n, "a list of windows") {
 		before := len(d.problems)
-		w := bandwidth.Window{Days: bandwidth.EveryDay, To: 24 * 60}
-		d.section(v, "of a window of bandwidth",
-			field{"from", false, d.timeOfDay(&w.From)},
-			field{"to", false, d.timeOfDay(&w.To)},
-			field{"days", false, d.days(&w.Days)},
-			field{"rate", true, d.rate(&w.Rate)})
-		if len(d.problems) > before {
-			continue
-		}
-		if w.From == w.To || w.From == 24*60 {
-			d.problem(start(v), "a window that ends where it begins", `leave from and to out for whole days, or write one from "20:00" to "08:00" for a night`)
+		w := bandwidth.Window{Window: calendar.Always}
+		d.section(v, "of a window of bandwidth", append(d.window(&w.Window), field{"rate", true, d.rate(&w.Rate)})...)
+		if d.empty(v, w.Window); len(d.problems) > before {
 			continue
 		}
 		for i, other := range *dst {
-			if at := w.Overlap(other); at != "" {
+			if at := w.Overlap(other.Window); at != "" {
 				d.problem(start(v), fmt.Sprintf("a window that overlaps that on line %d, on %s", start(nodes[i]).GetToken().Position.Line, at),
 					"let each window end where the next one begins; outside of all windows there is no limit")
 				break
 			}
 		}
 		*dst, nodes = append(*dst, w), append(nodes, v)
+	}
+}
+
+// window is the fields of a window of the week.
+func (d *decoder) window(dst *calendar.Window) []field {
+	return []field{{"from", false, d.timeOfDay(&dst.From)}, {"to", false, d.timeOfDay(&dst.To)}, {"days", false, d.days(&dst.Days)}}
+}
+
+// empty reports a window in which there is no time.
+func (d *decoder) empty(n ast.Node, w calendar.Window) {
+	if w.From == w.To || w.From == 24*60 {
+		d.problem(start(n), "a window that ends where it begins", `leave from and to out for whole days, or write one from "20:00" to "08:00" for a night`)
 	}
 }
 
@@ -90,7 +95,7 @@ func (d *decoder) timeOfDay(dst *int) func(ast.Node) {
 		if !ok {
 			return
 		}
-		v, err := bandwidth.ParseTime(s)
+		v, err := calendar.ParseTime(s)
 		if err != nil {
 			d.problem(n, d.quote(n)+" is not a time of day", `write "08:00", up to "24:00"`)
 			return
@@ -100,7 +105,7 @@ func (d *decoder) timeOfDay(dst *int) func(ast.Node) {
 }
 
 // days decodes a day or a range of days, or a list of these.
-func (d *decoder) days(dst *bandwidth.Days) func(ast.Node) {
+func (d *decoder) days(dst *calendar.Days) func(ast.Node) {
 	return func(n ast.Node) {
 		words := []ast.Node{n}
 		if r, ok := d.resolve(n); !ok {
@@ -108,13 +113,13 @@ func (d *decoder) days(dst *bandwidth.Days) func(ast.Node) {
 		} else if _, list := r.(*ast.SequenceNode); list {
 			words = d.list(r, "a list of days")
 		}
-		var all bandwidth.Days
+		var all calendar.Days
 		for _, v := range words {
 			s, ok := d.text(v, "days like mon-fri")
 			if !ok {
 				continue
 			}
-			one, err := bandwidth.ParseDays(s)
+			one, err := calendar.ParseDays(s)
 			if err != nil {
 				d.problem(v, d.quote(v)+" is not a day", "write mon, mon-fri or [sat, sun], with mon tue wed thu fri sat sun")
 			}

@@ -4,7 +4,12 @@
 // and a time zone that is looked up by its name.
 package config
 
-import "lifeboat/internal/bandwidth"
+import (
+	"time"
+
+	"lifeboat/internal/bandwidth"
+	"lifeboat/internal/calendar"
+)
 
 // Config is a whole configuration. Sections are in the order of the file. Paths are as written: relative ones are
 // relative to the working directory.
@@ -16,6 +21,13 @@ type Config struct {
 	Targets    []Target
 	Policies   []Policy
 	Notify     []Notify
+	Daemon     Daemon
+	Inline     Problems // secrets that stand in the file itself: it works, and whoever can read the file has them
+}
+
+// Daemon is how the daemon is watched from elsewhere.
+type Daemon struct {
+	Listen string // HOST:PORT of metrics and health; empty is none
 }
 
 // Keys names who can restore. Exactly one of the two is set.
@@ -44,6 +56,8 @@ type Source struct {
 	PasswordFile string   // postgres, mysql: holds the DSN's password
 	Path         string   // sqlite
 	Paths        []string // files
+	Exclude      []string // files: patterns of what of the paths is left out
+	Fingerprints []string // files: of which only a digest is stored
 }
 
 // TargetType is the kind of store of a target.
@@ -90,7 +104,7 @@ type Target struct {
 // ObjectLock is how long an S3 target refuses to delete. Zero is no lock.
 type ObjectLock struct {
 	Mode string // "governance" or "compliance"
-	For  Duration
+	For  calendar.Duration
 }
 
 // Policy says how some sources are kept. Zero values are "not said".
@@ -98,24 +112,29 @@ type Policy struct {
 	Name      string
 	Sources   []string
 	Schedule  Schedule
-	Logs      string   // "continuous", or empty: no log is captured
-	RPO       Duration // how much work may be lost
-	Targets   []string // all, if empty
+	Check     *calendar.Cron    // when its targets are checked; nil is not said
+	Logs      string            // "continuous", or empty: no log is captured
+	RPO       calendar.Duration // how much work may be lost
+	Targets   []string          // all, if empty
 	Retention Retention
 	Copies    Copies
 	Drill     Drill
+	Heartbeat Secret // a URL that is called after success, and holds a token
 }
 
-// Schedule is when snapshots are taken: five-field cron or @daily and the like, not checked here.
+// Schedule is when snapshots are taken. Nil is not said.
 type Schedule struct {
-	Full        string
-	Incremental string
-	Timezone    string // IANA name
+	Full, Incremental *calendar.Cron
+	Zone              *time.Location    // of everything in the policy that goes by the calendar; the host's unless set
+	Jitter            calendar.Duration // how far runs are spread, so that they do not all begin at once
+	Blackout          []calendar.Window // when nothing is begun
 }
 
-// Retention is how long what is kept: every point of time, and one snapshot of each period.
+// Retention is how long what is kept: every point of time, and one snapshot of each period. Zero keeps everything.
 type Retention struct {
-	PITR, Daily, Weekly, Monthly, Yearly Duration
+	PITR, Daily, Weekly, Monthly, Yearly calendar.Duration
+	Minimum                              calendar.Duration // every snapshot is kept that long
+	AllowBelow90d                        string            // why less than a point a day for 90 days is enough
 }
 
 // Copies is the 3-2-1 rule of a policy: how many copies, on how many media, how many of them elsewhere or locked.
@@ -125,11 +144,11 @@ type Copies struct {
 
 // Drill is how a policy proves its backups.
 type Drill struct {
-	Schedule string
-	RTO      Duration // how long a restore may take
-	Select   string   // how the point to restore is picked
-	Window   Duration // how far back it may be
-	From     string   // a target's name, or "rotate"
+	Schedule *calendar.Cron
+	RTO      calendar.Duration // how long a restore may take
+	Select   string            // how the point to restore is picked
+	Window   calendar.Duration // how far back it may be
+	From     string            // a target's name, or "rotate"
 	Checks   []Check
 }
 
@@ -140,10 +159,14 @@ type Check struct {
 	Min  *float64 // nil: the statement only has to succeed
 }
 
-// Notify is one place to tell what happened: URL by kind (webhook, smtp, dingtalk, wecom).
+// Notify is one place to tell what happened. Which of the fields are set depends on the kind.
 type Notify struct {
-	Kind string
-	URL  Secret
+	Kind         string // "webhook", "smtp", "dingtalk" or "wecom"
+	URL          Secret
+	From         string   // smtp: empty is the user or who it is for
+	To           []string // smtp
+	PasswordFile string   // smtp: holds the URL's password
+	SecretFile   string   // dingtalk: holds what messages are signed with
 }
 
 // Source finds a source by name.

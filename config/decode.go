@@ -21,6 +21,7 @@ type decoder struct {
 	target   map[*ast.AliasNode]ast.Node
 	visits   int
 	problems Problems
+	inlined  Problems // secrets that stand in the file itself
 }
 
 // entry is one key of a mapping with its value.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 const (
@@ -17,16 +18,22 @@ const (
 // Load reads and checks the configuration at path, with names from the process's environment. What is wrong with the
 // contents is a Problems; a file that cannot be read is an fs.PathError.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	text, err := Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	return Parse(path, text, os.LookupEnv)
+}
+
+// Read reads a text file that the user named. What is too large for one is read as far as shows that, because it may have no end; and
+// a pipe into which nobody writes is empty: waiting for somebody could not be interrupted.
+func Read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 // Find is the configuration file to use: flag if it is not empty, then $LIFEBOAT_CONFIG, then ./lifeboat.yaml, then

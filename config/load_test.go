@@ -2,11 +2,14 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"lifeboat/config"
 )
@@ -43,7 +46,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("without a file: %v", err)
 	}
 	text := strings.Replace(minimal, "/s", "${LIFEBOAT_TEST_DIR}", 1)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("\ufeff"+text), 0o600); err != nil { // as some editors write it
 		t.Fatal(err)
 	}
 	c, err := config.Load(path)
@@ -56,6 +59,42 @@ func TestLoad(t *testing.T) {
 	_, err = config.Load(path)
 	if p, ok := errors.AsType[config.Problem](err); !ok || p.File != path || p.Line != 1 {
 		t.Errorf("with a problem: %v", err)
+	}
+}
+
+// TestLoadPipe is about pipes: one with somebody at its other end, as `-c <(decrypt)` has it, is read; one without is waited for by nobody.
+func TestLoadPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() {
+		_, err := w.WriteString(minimal)
+		written <- errors.Join(err, w.Close())
+	}()
+	if _, err := config.Load(fmt.Sprintf("/dev/fd/%d", r.Fd())); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(<-written, r.Close()); err != nil {
+		t.Error(err)
+	}
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := config.Load(path)
+		loaded <- err
+	}()
+	select {
+	case err := <-loaded:
+		if err == nil || !strings.Contains(err.Error(), path+": nothing in it") {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it waits for a writer")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/internal/bandwidth"
+	"lifeboat/internal/calendar"
 )
 
 func lookup(name string) (string, bool) {
@@ -32,10 +33,17 @@ func TestParseEverythingDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dur := func(n int, unit string) config.Duration { return config.Duration{N: n, Unit: unit} }
+	dur := func(n int, unit string) calendar.Duration { return calendar.Duration{N: n, Unit: unit} }
 	shanghai, err := time.LoadLocation("Asia/Shanghai")
 	if err != nil {
 		t.Fatal(err)
+	}
+	cron := func(s string) *calendar.Cron {
+		c, err := calendar.ParseCron(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.In(shanghai)
 	}
 	least, yes, no := 1.0, true, false
 	want := &config.Config{
@@ -61,20 +69,26 @@ func TestParseEverythingDocumented(t *testing.T) {
 			{Name: "offsite", Type: config.SFTP, Media: "tape", Offsite: true, Host: "vault.example.com", Port: 22,
 				User: "lifeboat", KeyFile: "/etc/key", KnownHosts: "/etc/known", Path: "/srv/lifeboat",
 				Bandwidth: bandwidth.Schedule{Zone: shanghai, Windows: []bandwidth.Window{
-					{Days: bandwidth.Days{false, true, true, true, true, true, false}, From: 8 * 60, To: 20 * 60, Rate: 5_000_000},
-					{Days: bandwidth.Days{1: true, 5: true}, From: 20 * 60, To: 24 * 60, Rate: 3 << 19}}}},
+					{Window: calendar.Window{Days: calendar.Days{false, true, true, true, true, true, false}, From: 8 * 60, To: 20 * 60}, Rate: 5_000_000},
+					{Window: calendar.Window{Days: calendar.Days{1: true, 5: true}, From: 20 * 60, To: 24 * 60}, Rate: 3 << 19}}}},
 		},
 		Policies: []config.Policy{{
 			Name: "crm", Sources: []string{"crm", "crm-files"}, Logs: "continuous", RPO: dur(1, "m"),
-			Schedule:  config.Schedule{Full: "0 2 * * 0", Incremental: "15 * * * *", Timezone: "Asia/Shanghai"},
-			Targets:   []string{"disk", "cloud", "offsite"},
-			Retention: config.Retention{PITR: dur(30, "d"), Daily: dur(90, "d"), Weekly: dur(26, "w"), Monthly: dur(24, "mo"), Yearly: dur(7, "y")},
+			Schedule: config.Schedule{Full: cron("0 2 * * 0"), Incremental: cron("15 * * * *"), Zone: shanghai, Jitter: dur(5, "m"),
+				Blackout: []calendar.Window{{Days: calendar.Days{1: true, 2: true, 3: true, 4: true, 5: true}, From: 9 * 60, To: 10 * 60}}},
+			Check:   cron("0 5 * * 0"),
+			Targets: []string{"disk", "cloud", "offsite"},
+			Retention: config.Retention{PITR: dur(30, "d"), Daily: dur(90, "d"), Weekly: dur(26, "w"), Monthly: dur(24, "mo"), Yearly: dur(7, "y"),
+				Minimum: dur(2, "d"), AllowBelow90d: "a test"},
 			Copies:    config.Copies{Count: 3, Media: 2, Offsite: 1},
-			Drill: config.Drill{Schedule: "0 4 * * 6", RTO: dur(4, "h"), Select: "random", Window: dur(30, "d"), From: "rotate",
+			Heartbeat: "https://ping.example.com/t0ken",
+			Drill: config.Drill{Schedule: cron("0 4 * * 6"), RTO: dur(4, "h"), Select: "random", Window: dur(30, "d"), From: "rotate",
 				Checks: []config.Check{{Name: "customers", SQL: "select count(*) from customer where cost > '$5'", Min: &least}}},
 		}},
-		Notify: []config.Notify{{Kind: "webhook", URL: "https://hook.example.com/t0ken"}, {Kind: "smtp", URL: "smtp://mail.example.com"},
-			{Kind: "dingtalk", URL: "https://d.example.com"}, {Kind: "wecom", URL: "https://w.example.com"}},
+		Notify: []config.Notify{{Kind: "webhook", URL: "https://hook.example.com/t0ken"}, {Kind: "smtp", URL: "smtp://lifeboat@mail.example.com:587", From: "lifeboat@example.com",
+			To: []string{"ops@example.com", "crm@example.com"}, PasswordFile: "/etc/lifeboat/smtp"}, {Kind: "smtp", URL: "smtps://u:s3cret@mail.example.com", To: []string{"boss@example.com"}},
+			{Kind: "dingtalk", URL: "https://d.example.com", SecretFile: "/etc/lifeboat/ding"}, {Kind: "wecom", URL: "https://w.example.com"}},
+		Daemon: config.Daemon{Listen: "127.0.0.1:9464"},
 	}
 	if !reflect.DeepEqual(c, want) {
 		got, _ := json.MarshalIndent(c, "", " ")
@@ -116,7 +130,7 @@ func TestProblems(t *testing.T) {
 			`4:16: unknown value "locl": did you mean "local"?`,
 			`4:22: unknown key "pth" of a target: did you mean "path"?`}},
 		{"far from any key", minimal + "zzzzzzzzz: 1\n", []string{
-			`6:1: unknown key "zzzzzzzzz" at the top level: known are keys, notify, policies, repository, sources, state_dir, targets`}},
+			`6:1: unknown key "zzzzzzzzz" at the top level: known are daemon, keys, notify, policies, repository, sources, state_dir, targets`}},
 		{"duplicate key", minimal + "state_dir: /t\n", []string{`6:1: key "state_dir" for the second time: the first is on line 2`}},
 		{"duplicate name", minimal + "sources:\n  a: {engine: sqlite, path: x}\n  a: {engine: sqlite, path: y}\n",
 			[]string{`8:3: key "a" for the second time: the first is on line 7`}},
@@ -132,6 +146,9 @@ func TestProblems(t *testing.T) {
 			`8:25: unknown key "path" of a postgres source: known are dsn, engine, owner, password_file`,
 			`9:29: an empty list: leave the key out, or name something`,
 			`10:6: no "engine" of a source: it is required`}},
+		{"secrets in an endpoint", "repository: r\nstate_dir: /s\nkeys: {recipients_file: /r}\ntargets:\n  a: {type: s3, bucket: b, endpoint: \"https://u:hush@h\"}\n  b: {type: s3, bucket: b, endpoint: \"https://h/?token=hush\"}\n", []string{
+			`5:38: a user or an option in an endpoint: write https://HOST alone, and the keys as access_key and secret_key_file`,
+			`6:38: a user or an option in an endpoint: write https://HOST alone, and the keys as access_key and secret_key_file`}},
 		{"target's own keys", "repository: r\nstate_dir: /s\nkeys: {recipients_file: /r}\ntargets:\n  a: {type: s3}\n  b: {type: sftp}\n  c: {type: local}\n", []string{
 			`5:6: no "bucket" of an s3 target: it is required`,
 			`6:6: no "host" of an sftp target: it is required`,
@@ -187,6 +204,23 @@ func TestProblems(t *testing.T) {
 			`8:29: empty: give a value`}},
 		{"values from the environment are not shown", minimal + "sources:\n  a: {engine: \"${WRONG}\"}\n", []string{
 			`7:15: unknown value "${WRONG}": known are postgres, mysql, sqlite, files`}},
+		{"schedules", minimal + "sources:\n  a: {engine: sqlite, path: x}\n  b: {engine: sqlite, path: y}\npolicies:\n" +
+			"  p: {sources: [a], schedule: {full: '61 * * * *', incremental: '0 0 30 2 *', timezone: Mars/Olympus}}\n" +
+			"  q: {sources: [b, a], schedule: {timezone: UTC}, check: {schedule: never}, retention: {allow_below_90d: x}}\n", []string{
+			`10:38: "61 * * * *" is not a schedule: write five fields, minute hour day month weekday, such as "15 * * * *", or @hourly, @daily, @weekly, @monthly, @yearly`,
+			`10:65: "0 0 30 2 *" never comes: look at the day and the month`,
+			`10:89: "Mars/Olympus" is not a time zone: write a name of the IANA database, such as Asia/Shanghai or UTC`,
+			`11:16: source "a" is in policy "p" already: a source has one policy: take it out of one of them`,
+			`11:34: neither full nor incremental: say when snapshots are taken, such as incremental: "15 * * * *"`,
+			`11:69: "never" is not a schedule: write five fields, minute hour day month weekday, such as "15 * * * *", or @hourly, @daily, @weekly, @monthly, @yearly`,
+			`11:88: retention that keeps nothing: say for how long, such as daily: 90d; without retention everything is kept`}},
+		{"jitter and blackout", minimal + "sources:\n  a: {engine: sqlite, path: x}\npolicies:\n" +
+			"  p: {sources: [a], schedule: {full: '@daily', jitter: 25h, blackout: [{days: mon}, {from: '08:00', to: '08:00'}]}}\n" +
+			"  q: {sources: [a], schedule: {full: '@daily', jitter: 25h, blackout: [{days: mon-fri}, {days: sat-sun}]}}\ndaemon: {listen: ':9'}\n", []string{
+			`9:85: a window that ends where it begins: leave from and to out for whole days, or write one from "20:00" to "08:00" for a night`,
+			`10:16: source "a" is in policy "p" already: a source has one policy: take it out of one of them`,
+			`10:71: a blackout that never ends: write windows such as {from: "08:00", to: "18:00", days: mon-fri}`,
+			`11:18: not HOST:PORT: write 127.0.0.1:9464, or 0.0.0.0:9464 for everybody who reaches this host`}},
 		{"references", minimal + "sources:\n  crm: {engine: sqlite, path: x}\npolicies:\n  p: {sources: [cmr, crm, crm], targets: [dsk], rpo: 5, retention: {daily: 3x}, logs: hourly, drill: {from: elsewhere}}\n", []string{
 			`9:17: no source is called "cmr": did you mean "crm"?`,
 			`9:27: source "crm" for the second time: name it once`,
@@ -202,11 +236,31 @@ func TestProblems(t *testing.T) {
 			`8:6: no "engine" of a source: it is required`,
 			"8:7: a merge key: write the keys out, or use an alias for the whole value",
 			"9:29: a tag: write the value without !!str"}},
-		{"notify", minimal + "notify: [{webhook: ftp://x}, {webhok: x}, {}, {smtp: a, wecom: b}]\n", []string{
+		{"notify", minimal + "notify: [{webhook: ftp://x}, {webhok: x}, {}, {webhook: https://a, wecom: https://b}, {to: [a@b.c]}]\n", []string{
 			"6:20: not an http or https URL: write https://HOST/...",
 			`6:31: unknown key "webhok" of notify: did you mean "webhook"?`,
-			"6:43: not one key: write a line for each place to notify: - webhook: URL",
-			"6:47: not one key: write a line for each place to notify: - webhook: URL"}},
+			"6:43: no place to notify: write one of dingtalk, smtp, webhook, wecom, with its URL",
+			"6:47: webhook and wecom in one: write a line for each place to notify",
+			"6:87: no place to notify: write one of dingtalk, smtp, webhook, wecom, with its URL"}},
+		{"notify by mail", minimal + "notify:\n  - {smtp: smtp://h}\n  - {smtp: mail.example.com, to: [ops@example.com]}\n  - {smtp: \"smtp://h?tls=off\", to: [ops, Ops <ops@example.com>, o@x.y, o@x.y]}\n" +
+			"  - {smtp: \"smtps://h?tls=none\", to: [o@x.y]}\n  - {smtp: \"smtp://u:hush@h\", to: [o@x.y], password_file: f}\n  - {smtp: smtp://h, to: [o@x.y], password_file: f}\n" +
+			"  - {smtp: \"smtp://h/path\", from: x, to: []}\n  - {webhook: https://h, to: [o@x.y]}\n  - {wecom: https://h, secret_file: f}\n", []string{
+			`7:5: no "to" of notify by smtp: it is required`,
+			`8:12: not an smtp or smtps URL: write smtp://USER@HOST:587, or smtps://USER@HOST:465`,
+			`9:12: an option that smtp does not have: smtp:// takes ?tls=none or ?tls=starttls, and smtps:// nothing`,
+			`9:37: not a mail address: write it like ops@example.com`,
+			`9:42: not a mail address: write it like ops@example.com`,
+			`9:72: address "o@x.y" for the second time: name it once`,
+			`10:12: an option that smtp does not have: smtp:// takes ?tls=none or ?tls=starttls, and smtps:// nothing`,
+			`11:5: both password_file and a password in the URL: keep one of them`,
+			`12:5: password_file without a user: write the user into the URL: smtp://USER@HOST:587`,
+			`13:12: not an smtp or smtps URL: write smtp://USER@HOST:587, or smtps://USER@HOST:465`,
+			`13:35: not a mail address: write it like ops@example.com`,
+			`13:42: an empty list: leave the key out, or name something`,
+			`14:26: unknown key "to" of notify by webhook: known are webhook`,
+			`15:24: unknown key "secret_file" of notify by wecom: known are wecom`}},
+		{"heartbeat", minimal + "sources:\n  crm: {engine: sqlite, path: x}\npolicies:\n  p: {sources: [crm], heartbeat: \"${WRONG}\"}\n", []string{
+			`9:34: not an http or https URL: write https://HOST/...`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,10 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"lifeboat/internal/calendar"
 )
 
 // most bounds the counts of the 3-2-1 rule: what is larger is a slip of the finger.
@@ -19,19 +23,40 @@ func (d *decoder) policy(c *Config) func(string, ast.Node) Policy {
 	for _, t := range c.Targets {
 		targets = append(targets, t.Name)
 	}
+	policyOf := map[string]string{} // of a source
 	return func(name string, n ast.Node) Policy {
-		p := Policy{Name: name}
+		p := Policy{Name: name, Schedule: Schedule{Zone: time.Local}}
 		d.section(n, "of a policy",
-			field{"sources", true, d.refs(&p.Sources, "source", sources)},
+			field{"sources", true, d.owned(&p.Sources, name, policyOf, sources)},
 			field{"schedule", false, d.schedule(&p.Schedule)},
+			field{"check", false, d.checkSchedule(&p.Check)},
 			field{"logs", false, oneOf(d, &p.Logs, "continuous")},
 			field{"rpo", false, d.duration(&p.RPO)},
 			field{"targets", false, d.refs(&p.Targets, "target", targets)},
 			field{"retention", false, d.retention(&p.Retention)},
 			field{"copies", false, d.copies(&p.Copies)},
 			field{"drill", false, d.drill(&p.Drill, append([]string{"rotate"}, targets...))},
+			field{"heartbeat", false, d.token(address(d, &p.Heartbeat))},
 		)
+		for _, c := range []**calendar.Cron{&p.Schedule.Full, &p.Schedule.Incremental, &p.Check, &p.Drill.Schedule} {
+			if *c != nil {
+				*c = (*c).In(p.Schedule.Zone)
+			}
+		}
 		return p
+	}
+}
+
+// owned decodes the sources of a policy: each can have one, or which retention counts would be a guess.
+func (d *decoder) owned(dst *[]string, policy string, policyOf map[string]string, known []string) func(ast.Node) {
+	return func(n ast.Node) {
+		d.refs(dst, "source", known)(n)
+		for _, s := range *dst {
+			if other := policyOf[s]; other != "" && other != policy {
+				d.problem(start(n), fmt.Sprintf("source %q is in policy %q already", s, other), "a source has one policy: take it out of one of them")
+			}
+			policyOf[s] = policy
+		}
 	}
 }
 
@@ -70,21 +95,81 @@ func (d *decoder) ref(dst *string, kind string, known []string) func(ast.Node) {
 
 func (d *decoder) schedule(dst *Schedule) func(ast.Node) {
 	return func(n ast.Node) {
+		before := len(d.problems)
 		d.section(n, "of a schedule",
-			field{"full", false, filled(d, &dst.Full)},
-			field{"incremental", false, filled(d, &dst.Incremental)},
-			field{"timezone", false, filled(d, &dst.Timezone)})
+			field{"full", false, d.cron(&dst.Full)},
+			field{"incremental", false, d.cron(&dst.Incremental)},
+			field{"timezone", false, d.zone(&dst.Zone)},
+			field{"jitter", false, d.duration(&dst.Jitter)},
+			field{"blackout", false, d.blackout(&dst.Blackout)})
+		if len(d.problems) > before {
+			return
+		}
+		if dst.Full == nil && dst.Incremental == nil {
+			d.problem(start(n), "neither full nor incremental", `say when snapshots are taken, such as incremental: "15 * * * *"`)
+		}
+		if dst.Jitter.Length() > maxJitter {
+			d.problem(start(n), "jitter of more than a day", "an hour is enough to spread what runs every hour")
+		}
+	}
+}
+
+// maxJitter keeps what runs every day on its day.
+const maxJitter = 24 * time.Hour
+
+func (d *decoder) checkSchedule(dst **calendar.Cron) func(ast.Node) {
+	return func(n ast.Node) { d.section(n, "of check", field{"schedule", true, d.cron(dst)}) }
+}
+
+// cron decodes a schedule of five fields.
+func (d *decoder) cron(dst **calendar.Cron) func(ast.Node) {
+	return func(n ast.Node) {
+		var s string
+		if filled(d, &s)(n); s == "" {
+			return
+		}
+		c, err := calendar.ParseCron(s)
+		switch {
+		case errors.Is(err, calendar.ErrNever):
+			d.problem(n, d.quote(n)+" never comes", "look at the day and the month")
+		case err != nil:
+			d.problem(n, d.quote(n)+" is not a schedule", `write five fields, minute hour day month weekday, such as "15 * * * *", or @hourly, @daily, @weekly, @monthly, @yearly`)
+		default:
+			*dst = c
+		}
+	}
+}
+
+// blackout decodes windows in which nothing is begun. Some time of the week must be left.
+func (d *decoder) blackout(dst *[]calendar.Window) func(ast.Node) {
+	return func(n ast.Node) {
+		before := len(d.problems)
+		for _, v := range d.list(n, "a list of windows") {
+			w := calendar.Always
+			d.section(v, "of a window of blackout", d.window(&w)...)
+			d.empty(v, w)
+			*dst = append(*dst, w)
+		}
+		if len(d.problems) == before && calendar.Covers(*dst) {
+			d.problem(start(n), "a blackout that never ends", `write windows such as {from: "08:00", to: "18:00", days: mon-fri}`)
+		}
 	}
 }
 
 func (d *decoder) retention(dst *Retention) func(ast.Node) {
 	return func(n ast.Node) {
+		before := len(d.problems)
 		d.section(n, "of retention",
 			field{"pitr", false, d.duration(&dst.PITR)},
 			field{"daily", false, d.duration(&dst.Daily)},
 			field{"weekly", false, d.duration(&dst.Weekly)},
 			field{"monthly", false, d.duration(&dst.Monthly)},
-			field{"yearly", false, d.duration(&dst.Yearly)})
+			field{"yearly", false, d.duration(&dst.Yearly)},
+			field{"minimum", false, d.duration(&dst.Minimum)},
+			field{"allow_below_90d", false, filled(d, &dst.AllowBelow90d)})
+		if len(d.problems) == before && *dst == (Retention{AllowBelow90d: dst.AllowBelow90d}) {
+			d.problem(start(n), "retention that keeps nothing", "say for how long, such as daily: 90d; without retention everything is kept")
+		}
 	}
 }
 
@@ -101,7 +186,7 @@ func (d *decoder) copies(dst *Copies) func(ast.Node) {
 func (d *decoder) drill(dst *Drill, from []string) func(ast.Node) {
 	return func(n ast.Node) {
 		d.section(n, "of a drill",
-			field{"schedule", false, filled(d, &dst.Schedule)},
+			field{"schedule", false, d.cron(&dst.Schedule)},
 			field{"rto", false, d.duration(&dst.RTO)},
 			field{"select", false, filled(d, &dst.Select)},
 			field{"window", false, d.duration(&dst.Window)},

@@ -3,10 +3,13 @@ package config
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"lifeboat/internal/calendar"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -41,17 +44,14 @@ func (d *decoder) text(n ast.Node, want string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	var raw string
-	switch v := n.(type) {
-	case *ast.StringNode:
-		raw = v.Value
-	case *ast.LiteralNode:
-		raw = v.Value.Value
-	case *ast.MappingNode, *ast.SequenceNode, *ast.NullNode:
-		d.wrongType(n, want, "")
-		return "", false
-	default:
-		d.wrongType(n, want, "put it in quotes")
+	raw, ok := textOf(n)
+	if !ok {
+		hint := "put it in quotes"
+		switch n.(type) {
+		case *ast.MappingNode, *ast.SequenceNode, *ast.NullNode:
+			hint = ""
+		}
+		d.wrongType(n, want, hint)
 		return "", false
 	}
 	s, problems := expand(raw, d.lookup)
@@ -172,7 +172,7 @@ func (d *decoder) flag(dst *bool) func(ast.Node) {
 	}
 }
 
-func (d *decoder) duration(dst *Duration) func(ast.Node) {
+func (d *decoder) duration(dst *calendar.Duration) func(ast.Node) {
 	return func(n ast.Node) {
 		r, ok := d.resolve(n)
 		if !ok {
@@ -186,7 +186,7 @@ func (d *decoder) duration(dst *Duration) func(ast.Node) {
 		if !ok {
 			return
 		}
-		v, err := ParseDuration(s)
+		v, err := calendar.ParseDuration(s)
 		if err != nil {
 			d.problem(n, fmt.Sprintf("%s is not a duration", d.quote(n)), "write a number and a unit of s, m, h, d, w, mo or y, up to 100y")
 			return
@@ -209,6 +209,37 @@ func address[T ~string](d *decoder, dst *T) func(ast.Node) {
 			return
 		}
 		*dst = T(s)
+	}
+}
+
+// endpoint decodes the address of a store. What else a URL can hold would be no use, and shows in errors.
+func (d *decoder) endpoint(dst *string) func(ast.Node) {
+	return func(n ast.Node) {
+		var s string
+		if address(d, &s)(n); s == "" {
+			return
+		}
+		if u, err := url.Parse(s); err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			d.problem(n, "a user or an option in an endpoint", "write https://HOST alone, and the keys as access_key and secret_key_file")
+			return
+		}
+		*dst = s
+	}
+}
+
+// listen decodes HOST:PORT; without a host it would be open to everybody without anybody having said so.
+func (d *decoder) listen(dst *string) func(ast.Node) {
+	return func(n ast.Node) {
+		var s string
+		if filled(d, &s)(n); s == "" {
+			return
+		}
+		host, port, err := net.SplitHostPort(s)
+		if p, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || p == 0 || host == "" {
+			d.problem(n, "not HOST:PORT", "write 127.0.0.1:9464, or 0.0.0.0:9464 for everybody who reaches this host")
+			return
+		}
+		*dst = s
 	}
 }
 

@@ -25,6 +25,8 @@ func Parse(file string, text []byte, lookup func(name string) (string, bool)) (*
 		d.problems.sort()
 		return nil, d.problems
 	}
+	d.inlined.sort()
+	c.Inline = d.inlined
 	return c, nil
 }
 
@@ -38,6 +40,7 @@ func (d *decoder) config(n ast.Node, c *Config) {
 		field{"targets", true, named(d, &c.Targets, d.targetSection)},
 		field{"policies", false, func(n ast.Node) { policies = n }}, // last: they refer to the others
 		field{"notify", false, d.notify(&c.Notify)},
+		field{"daemon", false, func(n ast.Node) { d.section(n, "of daemon", field{"listen", true, d.listen(&c.Daemon.Listen)}) }},
 	)
 	if policies != nil {
 		named(d, &c.Policies, d.policy(c))(policies)
@@ -94,9 +97,9 @@ func (d *decoder) source(name string, n ast.Node) Source {
 		}
 	}
 	own := map[Engine][]field{
-		Postgres: {{"dsn", true, filled(d, &s.DSN)}, {"password_file", false, filled(d, &s.PasswordFile)}},
+		Postgres: {{"dsn", true, d.inline("a password", passwordHint, holdsPassword, filled(d, &s.DSN))}, {"password_file", false, filled(d, &s.PasswordFile)}},
 		SQLite:   {{"path", true, filled(d, &s.Path)}},
-		Files:    {{"paths", true, texts(d, &s.Paths)}},
+		Files:    {{"paths", true, texts(d, &s.Paths)}, {"exclude", false, texts(d, &s.Exclude)}, {"fingerprints", false, texts(d, &s.Fingerprints)}},
 	}
 	own[MySQL] = own[Postgres]
 	fields := []field{{"engine", true, nil}, {"owner", false, filled(d, &s.Owner)}}
@@ -126,10 +129,10 @@ func (d *decoder) targetSection(name string, n ast.Node) Target {
 	own := map[TargetType][]field{
 		Local: {{"path", true, filled(d, &t.Path)}},
 		S3: {
-			{"endpoint", false, address(d, &t.Endpoint)}, {"region", false, text(d, &t.Region)},
+			{"endpoint", false, d.endpoint(&t.Endpoint)}, {"region", false, text(d, &t.Region)},
 			{"bucket", true, filled(d, &t.Bucket)}, {"prefix", false, text(d, &t.Prefix)},
 			{"path_style", false, func(n ast.Node) { t.PathStyle = new(bool); d.flag(t.PathStyle)(n) }},
-			{"access_key", false, filled(d, &t.AccessKey)}, {"secret_key", false, filled(d, &t.SecretKey)},
+			{"access_key", false, filled(d, &t.AccessKey)}, {"secret_key", false, d.inline("a secret key", "put it into a file of mode 0600 and write secret_key_file, or write ${NAME}", anything, filled(d, &t.SecretKey))},
 			{"secret_key_file", false, filled(d, &t.SecretKeyFile)}, {"profile", false, filled(d, &t.Profile)},
 			{"ca_file", false, filled(d, &t.CAFile)}, {"sse", false, oneOf(d, &t.SSE, "AES256", "aws:kms")},
 			{"sse_kms_key", false, filled(d, &t.SSEKMSKey)}, {"object_lock", false, d.objectLock(&t.ObjectLock)},
@@ -193,27 +196,5 @@ func (d *decoder) objectLock(dst *ObjectLock) func(ast.Node) {
 		d.section(n, "of object_lock",
 			field{"mode", true, oneOf(d, &dst.Mode, "governance", "compliance")},
 			field{"for", true, d.duration(&dst.For)})
-	}
-}
-
-// notify decodes a list of mappings with one key each.
-func (d *decoder) notify(dst *[]Notify) func(ast.Node) {
-	return func(n ast.Node) {
-		for _, v := range d.list(n, "a list") {
-			entries, ok := d.entries(v)
-			if !ok {
-				continue
-			}
-			if len(entries) != 1 {
-				d.problem(start(v), "not one key", "write a line for each place to notify: - webhook: URL")
-				continue
-			}
-			one := Notify{Kind: entries[0].key}
-			d.fields(v, "of notify", entries, []field{
-				{"webhook", false, address(d, &one.URL)}, {"smtp", false, filled(d, &one.URL)},
-				{"dingtalk", false, address(d, &one.URL)}, {"wecom", false, address(d, &one.URL)},
-			})
-			*dst = append(*dst, one)
-		}
 	}
 }

@@ -23,12 +23,13 @@ const (
 // parseYAML reads text as one YAML document. What the parser would not survive, or would forgive, is refused before it
 // runs. nil with a nil error cannot be: an empty document is a problem.
 func parseYAML(file string, text []byte) (ast.Node, Problems) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // editors put it there; YAML allows it
 	whole := func(what, hint string) Problems { return Problems{{File: file, What: what, Hint: hint}} }
 	switch {
 	case len(text) > maxFile:
 		return nil, whole(fmt.Sprintf("more than %d bytes", maxFile), "a configuration is a page or two; is this the right file?")
 	case !utf8.Valid(text):
-		return nil, whole("not UTF-8 text", "is this the right file?")
+		return nil, whole("not UTF-8 text", "is this the right file, and saved as UTF-8?")
 	case bytes.IndexByte(text, 0) >= 0:
 		return nil, whole("not a text: it has zero bytes", "is this the right file?")
 	}

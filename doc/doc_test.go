@@ -206,6 +206,8 @@ func TestRestoreByHandFiles(t *testing.T) {
 		{"odd/...", snapshot.Stream, []byte("d")},
 		{"odd/\xff\xfe<&>'\"$(false)`é\u2028", snapshot.Stream, []byte("e")},
 		{"short", snapshot.Pages, random(8192*3 + 100)},
+		{"odd/link", snapshot.Link, []byte("../../no%41\n\xfe -rf\t$(false)")},
+		{"root", snapshot.Link, []byte("/")},
 	}
 	for i := range 256 {
 		s = append(s, file{"many/" + strconv.Itoa(1000+i), snapshot.Stream, []byte(strconv.Itoa(i))})
@@ -222,6 +224,12 @@ func TestRestoreByHandFiles(t *testing.T) {
 		if f.kind == snapshot.Dir {
 			if info, err := os.Stat(filepath.Join(dir, f.name)); err != nil || !info.IsDir() || info.Mode().Perm() != 0o640 {
 				t.Errorf("%s is no directory as it was: %v %v", f.name, info, err)
+			}
+			continue
+		}
+		if f.kind == snapshot.Link {
+			if where, err := os.Readlink(filepath.Join(dir, f.name)); err != nil || where != string(f.body) {
+				t.Errorf("%q leads to %q: %v", f.name, where, err)
 			}
 			continue
 		}
@@ -266,8 +274,11 @@ func (s source) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {
 		for _, f := range slices.SortedFunc(slices.Values(s), func(a, b file) int { return strings.Compare(a.name, b.name) }) {
 			item := snapshot.Item{Name: f.name, Kind: f.kind, Size: int64(len(f.body)), Mode: 0o640, ModTime: modTime, Body: io.Reader(bytes.NewReader(f.body))}
-			if f.kind == snapshot.Pages {
+			switch f.kind {
+			case snapshot.Pages:
 				item.PageSize = 8192
+			case snapshot.Link:
+				item.Size, item.Link = 0, string(f.body)
 			}
 			if !yield(item, nil) {
 				return

@@ -60,11 +60,16 @@ nodes "$root" >"$tmp/root"
 [ "$(jq -r '"\(.lifeboat) \(.format)"' "$tmp/root")" = "tree 1" ] || die "not a tree of format 1"
 refs=$(jq -r "$def"'.files[]?.ref | ref' "$tmp/root")
 nodes $refs | jq -r "$def"'[.kind, .size, .mode, .mtime, "=" + ([.extents[]?.ref | ref] | join(" ")),
-	(.name | gsub("[\u0001-\u001f\u007f]"; "//"))] | map(tostring) | join("\t")' >"$tmp/files"
-while IFS=$'\t' read -r kind size mode mtime refs escaped; do
-	[[ $escaped =~ ^([^%]|%[0-9A-Fa-f][0-9A-Fa-f])+$ ]] || die "bad escape in the name $escaped"
-	backslashed=${escaped//\\/\\\\}
-	printf -v name %b "${backslashed//%/\\x}"
+	((.link // "-", .name) | gsub("[\u0001-\u001f\u007f]"; "//"))] | map(tostring) | join("\t")' >"$tmp/files"
+links=() # what each leads to, where it stands, and its time: made last, so that nothing is written through one
+# unescape VARIABLE TEXT: sets it to the text without escapes.
+unescape() {
+	[[ $2 =~ ^([^%]|%[0-9A-Fa-f][0-9A-Fa-f])+$ ]] || die "bad escape in $2"
+	local backslashed=${2//\\/\\\\}
+	printf -v "$1" %b "${backslashed//%/\\x}"
+}
+while IFS=$'\t' read -r kind size mode mtime refs link escaped; do
+	unescape name "$escaped"
 	case "$escaped /$name/" in *%00* | *//* | */./* | */../*) die "unsafe name $escaped" ;; esac
 	[[ $mode =~ ^[0-7]{1,3}$ ]] || die "bad mode of $escaped"
 	out=$to/$name
@@ -74,6 +79,12 @@ while IFS=$'\t' read -r kind size mode mtime refs escaped; do
 	fi
 	[ ! -e "$out" ] || die "$escaped is there twice"
 	mkdir -p -- "${out%/*}"
+	if [ "$kind" = link ]; then
+		case $link in *%00*) die "unsafe link $escaped" ;; esac
+		unescape where "$link"
+		links+=("$where" "$out" "$mtime")
+		continue
+	fi
 	nodes ${refs#=} | awk '
 		$0 == "lifeboat extents 1" { n = 0; next }
 		NR == 1 { exit 1 }
@@ -88,4 +99,9 @@ while IFS=$'\t' read -r kind size mode mtime refs escaped; do
 	[ "$(wc -c <"$out")" -eq "$size" ] || die "$escaped has another size than it should"
 	chmod "$mode" -- "$out" && touch -d "$mtime" -- "$out"
 done <"$tmp/files"
+set -- "${links[@]}"
+while [ $# -gt 0 ]; do
+	[ ! -e "$2" ] && ln -sT -- "$1" "$2" && touch -hd "$3" -- "$2" || die "cannot make the link $2"
+	shift 3
+done
 echo "restored $(awk 'END { print NR }' "$tmp/files") files to $to"

@@ -34,14 +34,22 @@ type from struct {
 	key note.Verifier
 }
 
-// WriterAfter is the key that signs the record behind seq.
+// Clone is a chain that grows without the other.
+func (c *Chain) Clone() *Chain {
+	out := *c
+	out.entries, out.hashes = slices.Clip(c.entries), slices.Clip(c.hashes)
+	return &out
+}
+
+// WriterAfter is the key of who wrote while record seq was the newest: it signed what was captured then, also where the next record is a take-over. Of a record that
+// the chain does not have yet, because log gets to a copy before it, it is the newest key.
 func (c *Chain) WriterAfter(seq uint64) (note.Verifier, error) {
-	if seq == 0 || seq > c.Len() {
+	if seq == 0 || c.Len() == 0 {
 		return nil, fmt.Errorf("no record %d: %w", seq, ErrBroken)
 	}
 	key := c.writers[0].key
 	for _, w := range c.writers {
-		if w.seq <= seq+1 {
+		if w.seq <= seq {
 			key = w.key
 		}
 	}
@@ -101,13 +109,29 @@ func (c *Chain) Snapshots() []Entry {
 	dropped := map[uint64]bool{}
 	for _, e := range c.entries {
 		if e.Drop != nil {
-			dropped[e.Drop.Seq] = true
+			for _, seq := range e.Drop.Seqs() {
+				dropped[seq] = true
+			}
 		}
 	}
 	var out []Entry
 	for _, e := range c.entries {
 		if e.Snapshot != nil && !dropped[e.Seq] {
 			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Holds returns the records of the holds that were not released, oldest first.
+func (c *Chain) Holds() []Entry {
+	var out []Entry
+	for _, e := range c.entries {
+		if e.Hold != nil {
+			out = append(out, e)
+		}
+		if e.Release != nil {
+			out = slices.DeleteFunc(out, func(h Entry) bool { return h.Seq == e.Release.Hold })
 		}
 	}
 	return out
@@ -248,7 +272,15 @@ func (c *Chain) complete(r *Record) error {
 			return errors.New("no details")
 		}
 	case Drop:
-		if r.Drop == nil || r.Drop.Seq >= r.Seq {
+		if r.Drop == nil || slices.ContainsFunc(r.Drop.Seqs(), func(seq uint64) bool { return seq >= r.Seq }) {
+			return errors.New("no details")
+		}
+	case Hold:
+		if r.Hold == nil || (r.Hold.Source == "") == (len(r.Hold.Snapshots) == 0) {
+			return errors.New("no details")
+		}
+	case Release:
+		if r.Release == nil || r.Release.Hold >= r.Seq {
 			return errors.New("no details")
 		}
 	case Condemn:
@@ -268,9 +300,17 @@ func (c *Chain) complete(r *Record) error {
 		if b != nil && slices.ContainsFunc(slices.Concat(b.Packs, b.Indexes), notDigest) {
 			return errors.New("it lists something that is no digest")
 		}
+		if b != nil && slices.ContainsFunc(b.Logs, notLog) {
+			return errors.New("it lists something that is no object of a log")
+		}
 	}
 	return nil
 }
 
 // notDigest reports whether s is anything but the SHA-256 in an object's name: readers make names of it.
 func notDigest(s string) bool { return len(s) != 64 || strings.Trim(s, "0123456789abcdef") != "" }
+
+// notLog reports whether s cannot be what stands behind "log/" in an object's name.
+func notLog(s string) bool {
+	return len(s) > 200 || strings.Count(s, "/") != 1 || strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz-/") != ""
+}

@@ -332,4 +332,9 @@ func TestTakeover(t *testing.T) {
 	if err := c.Append(h.raw(c, snapshotRecord(1), nil)); err != nil {
 		t.Errorf("the new key after it: %v", err)
 	}
+	for seq, signer := range map[uint64]note.Signer{3: old, 4: fresh, 5: fresh, 99: fresh} { // what was captured before it stays genuine
+		if key, err := c.WriterAfter(seq); err != nil || key.KeyHash() != signer.KeyHash() {
+			t.Errorf("another key is the writer's after record %d: %v", seq, err)
+		}
+	}
 }

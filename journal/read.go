@@ -73,7 +73,7 @@ func extendByBundle(ctx context.Context, t target.Target, c *Chain) (bool, error
 	next := *c
 	next.entries, next.hashes = slices.Clip(c.entries), slices.Clip(c.hashes)
 	if err := next.appendBundle(raw); err != nil {
-		return false, nil //nolint:nilerr // the single records decide
+		return false, nil // the single records decide
 	}
 	*c = next
 	return true, nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -30,6 +31,8 @@ const (
 	Takeover Type = "takeover"
 	Clock    Type = "clock"
 	Log      Type = "log"
+	Hold     Type = "hold"
+	Release  Type = "release"
 )
 
 // Limits in bytes; what is larger is damage or an attack.
@@ -64,6 +67,8 @@ type Record struct {
 	Takeover *TakeoverBody `json:"takeover,omitempty"`
 	Clock    *ClockBody    `json:"clock,omitempty"`
 	Log      *LogBody      `json:"log,omitempty"`
+	Hold     *HoldBody     `json:"hold,omitempty"`
+	Release  *ReleaseBody  `json:"release,omitempty"`
 }
 
 // InitBody founds a repository.
@@ -92,23 +97,75 @@ type SnapshotBody struct {
 	Read     int64     `json:"read"`
 	Stored   int64     `json:"stored"`
 	Duration int64     `json:"duration_ms"`
+	Changed  int64     `json:"changed,omitempty"` // what differs from the previous snapshot
+	New      int64     `json:"new,omitempty"`     // chunks of content that were stored, before compression
+	Content  int64     `json:"content,omitempty"` // what became of New, of Stored
 	// Amplification is how many bytes of frames a restore decodes per byte of content.
 	Amplification float64 `json:"amplification,omitempty"`
 	// System is the cluster in the engine's words, where it has a log.
 	System string `json:"system,omitempty"`
+	// Due is the time of a schedule that it was taken for; nil where somebody asked for it.
+	Due *time.Time `json:"due,omitempty"`
+	// Beside is the snapshot of another source that was taken in the same run.
+	Beside *BesideBody `json:"beside,omitempty"`
 	// Log numbers the logs of a source: one begins with the snapshot that none leads to from the ones before.
 	Log uint64 `json:"log,omitempty"`
 }
 
-// DropBody forgets a snapshot.
-type DropBody struct {
-	Seq uint64 `json:"seq"`
+// BesideBody says how much later than another snapshot, which belongs with it, one was taken; negative for earlier.
+type BesideBody struct {
+	Seq  uint64 `json:"seq"`
+	Skew int64  `json:"skew_ms"`
 }
 
-// PacksBody lists packs by digest, and index objects that go with them.
+// DropBody forgets snapshots: one, or those that retention does not keep.
+type DropBody struct {
+	Seq       uint64    `json:"seq,omitempty"`
+	Snapshots []Dropped `json:"snapshots,omitempty"`
+}
+
+// Dropped is a snapshot that is not kept, and why.
+type Dropped struct {
+	Seq uint64 `json:"seq"`
+	Why string `json:"why"`
+}
+
+// Seqs are the snapshots that it forgets.
+func (b *DropBody) Seqs() (out []uint64) {
+	if b.Seq > 0 {
+		out = append(out, b.Seq)
+	}
+	for _, d := range b.Snapshots {
+		out = append(out, d.Seq)
+	}
+	return out
+}
+
+// HoldBody keeps snapshots from being dropped: of a source, or some.
+type HoldBody struct {
+	Source    string   `json:"source,omitempty"`  // opaque; its log is kept, too
+	Through   uint64   `json:"through,omitempty"` // the last of its snapshots that is held; 0 holds those to come, too
+	Snapshots []uint64 `json:"snapshots,omitempty"`
+}
+
+// Holds reports whether it keeps a snapshot of a source.
+func (b *HoldBody) Holds(source string, seq uint64) bool {
+	if b.Source == "" {
+		return slices.Contains(b.Snapshots, seq)
+	}
+	return b.Source == source && (b.Through == 0 || seq <= b.Through)
+}
+
+// ReleaseBody ends a hold.
+type ReleaseBody struct {
+	Hold uint64 `json:"hold"` // its record
+}
+
+// PacksBody lists packs by digest, and index objects and objects of logs, without "log/", that go with them.
 type PacksBody struct {
 	Packs   []string `json:"packs"`
 	Indexes []string `json:"indexes,omitempty"`
+	Logs    []string `json:"logs,omitempty"`
 }
 
 // KeysBody lists who can open the key files that this record adds.

@@ -26,6 +26,8 @@ type Backup struct {
 	Source   snapshot.Source
 	Full     bool
 	Reason   string
+	Due      time.Time // of the schedule that it serves; zero where somebody asks for it
+	Beside   uint64    // the snapshot of another source that it belongs with; 0 is none
 	Progress func(bytes int64)
 	Opened   func(size int64) // called when the view is open, with its estimated size
 	// Committed, which may be nil, is called when the first copy is complete, and the others are waited for.
@@ -180,9 +182,18 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 		return nil, err
 	}
 	r := journal.Record{Type: journal.Snapshot, Reason: b.Reason, Snapshot: &journal.SnapshotBody{Source: h.keys.IDs.NewHasher().Source(b.Name), Kind: kind,
-		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read,
+		Root: t.Root, From: t.From.String(), To: t.To.String(), Taken: taken, Size: t.Size, Read: t.Read, Changed: t.Changed, New: t.New, Content: chunks.Content(),
 		Amplification: math.Round(100*t.Amplification) / 100}}
 	r.Snapshot.System = t.System
+	if !b.Due.IsZero() {
+		due := b.Due.UTC()
+		r.Snapshot.Due = &due
+	}
+	for _, e := range h.Chain().Snapshots() {
+		if e.Seq == b.Beside {
+			r.Snapshot.Beside = &journal.BesideBody{Seq: e.Seq, Skew: taken.Sub(e.Snapshot.Taken).Milliseconds()}
+		}
+	}
 	if newest != nil {
 		r.Snapshot.Log = newest.Log
 	}

@@ -18,6 +18,7 @@ const checksDir = "checks"
 type Checked struct {
 	Time    time.Time `json:"time"` // zero where there was none
 	Damaged []string  `json:"damaged"`
+	Affects []uint64  `json:"affects,omitempty"` // the snapshots that need something of it, as far as is known
 }
 
 // LastCheck returns what the last full check of a copy found. What cannot be read counts as none.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"lifeboat/capture"
 	"lifeboat/chunkstore"
 	"lifeboat/target"
 )
@@ -52,16 +53,17 @@ type cleaning struct {
 	*Copy
 	fates  fates
 	named  map[string]bool
-	lacks  map[string]int64 // sizes of what is needed and was not found yet
-	swept  []string         // what stands there and may go if nothing is lacking,
-	orphan []string         // and what may go in any case
+	gone   map[string][]capture.Name // segments that were swept, by source
+	lacks  map[string]int64          // sizes of what is needed and was not found yet
+	swept  []string                  // what stands there and may go if nothing is lacking,
+	orphan []string                  // and what may go in any case
 	sum    *Collected
 	left   Left
 	row    int // of failures
 }
 
 // cleanable are the parts of a copy that are cleaned.
-var cleanable = []string{"packs/", "index/", "keys/", probePrefix}
+var cleanable = []string{"packs/", "index/", "keys/", logPrefix, probePrefix}
 
 // cleanAll cleans every copy that is up to date: one that is behind keeps everything until it has caught up. What a target did
 // not delete is in sum; an error means that the run was interrupted.
@@ -75,11 +77,17 @@ func (h *Host) cleanAll(ctx context.Context, sum *Collected) error {
 			}
 		}
 	}
+	gone := map[string][]capture.Name{}
+	for name, f := range fates {
+		if n, ok := capture.ParseName(name); ok && f.swept {
+			gone[n.Source] = append(gone[n.Source], n)
+		}
+	}
 	for _, copied := range h.Copies {
 		if copied.Err != nil || copied.Position != h.Chain().Len() {
 			continue
 		}
-		c := cleaning{Copy: copied, fates: fates, named: named, lacks: maps.Clone(needed), sum: sum, left: Left{Target: copied.Name}}
+		c := cleaning{Copy: copied, fates: fates, named: named, gone: gone, lacks: maps.Clone(needed), sum: sum, left: Left{Target: copied.Name}}
 		c.failed(c.clean(ctx))
 		if t, ok := copied.Target.(cleaner); ok && ctx.Err() == nil {
 			c.failed(t.Clean(ctx, h.Now()))
@@ -133,6 +141,10 @@ func (c *cleaning) look(ctx context.Context, prefix string) error {
 		}
 		_, ours := chunkstore.Digest(info.Name)
 		switch {
+		case prefix == logPrefix: // capture stores objects before a record names them
+			if c.fates[info.Name].swept || c.outlived(info.Name) {
+				c.swept = append(c.swept, info.Name)
+			}
 		case !ours && prefix != probePrefix || !strings.HasPrefix(info.Name, prefix): // nobody knows what that is
 		case !c.named[info.Name]:
 			c.orphan = append(c.orphan, info.Name)
@@ -141,6 +153,12 @@ func (c *cleaning) look(ctx context.Context, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// outlived reports whether an object is a tail of which all log was swept with the segments that replaced it.
+func (c *cleaning) outlived(name string) bool {
+	n, ok := capture.ParseName(name)
+	return ok && n.Kind == capture.Tail && slices.ContainsFunc(c.gone[n.Source], func(s capture.Name) bool { return s.Covers(n) })
 }
 
 // remove deletes an object. Only an interrupted run is an error: what else goes wrong is noted.

@@ -20,7 +20,8 @@ const grace = 7 * 24 * time.Hour
 // Collected says what a collection did.
 type Collected struct {
 	Condemned int       `json:"condemned"`         // packs that nothing needs any more
-	Bytes     int64     `json:"condemned_bytes"`   // of them
+	Logs      int       `json:"condemned_logs"`    // objects of logs
+	Bytes     int64     `json:"condemned_bytes"`   // of them all
 	Compacted int       `json:"compacted"`         // those among them whose live frames were moved into new packs
 	Moved     int64     `json:"compacted_bytes"`   // of the new packs
 	Damaged   []string  `json:"damaged,omitempty"` // packs that were to be compacted and were left as they are
@@ -48,11 +49,12 @@ func (h *Host) Forget(ctx context.Context, seq uint64, reason string) error {
 	return fmt.Errorf("snapshot s%d: %w", seq, fs.ErrNotExist)
 }
 
-// Collect deletes what was condemned a grace ago and what dead runs left, which no record names: nobody else writes. Then it finds
+// Collect deletes what nothing needs; logs are objects of logs that it condemns, too.
+// It deletes what was condemned a grace ago and what dead runs left, which no record names: nobody else writes. Then it finds
 // what no kept snapshot needs: packs of which nothing is needed, and the half-empty ones, whose frames it moves. Both are
 // condemned by a record that no later snapshot can contradict, and deleted a grace later, when readers that were under way
 // are done.
-func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
+func (h *Host) Collect(ctx context.Context, logs ...target.Object) (c Collected, err error) {
 	first, r, err := h.ready(ctx)
 	if err != nil {
 		return c, err
@@ -70,7 +72,7 @@ func (h *Host) Collect(ctx context.Context) (c Collected, err error) {
 	if err := h.cleanAll(ctx, &c); err != nil {
 		return c, err
 	}
-	err = h.condemn(ctx, first, live, &c)
+	err = h.condemn(ctx, first, live, logs, &c)
 	return c, errors.Join(err, h.Replicate(ctx))
 }
 
@@ -90,25 +92,31 @@ func (h *Host) liveFrames(ctx context.Context, r *Reader) (live classes, err err
 	return f.Class, nil
 }
 
-// condemn writes the record that takes packs out of the index which nothing needs, and those whose frames were moved.
-func (h *Host) condemn(ctx context.Context, first *Copy, live classes, c *Collected) error {
+// condemn writes the record that takes packs out of the index which nothing needs, and those whose frames were moved, and names the logs.
+func (h *Host) condemn(ctx context.Context, first *Copy, live classes, logs []target.Object, c *Collected) error {
 	s, err := h.sift(ctx, first, live)
 	if err != nil {
 		return err
 	}
 	made, stopped := h.compact(ctx, first, live, s, c)
-	if len(s.gone) == 0 {
+	if len(s.gone)+len(logs) == 0 {
 		return stopped
 	}
 	r := journal.Record{Type: journal.Condemn, Condemn: &journal.PacksBody{Packs: []string{}, Indexes: []string{}}}
+	for _, o := range logs {
+		r.Condemn.Logs = append(r.Condemn.Logs, strings.TrimPrefix(o.Name, logPrefix))
+		s.bytes += o.Size
+	}
 	for _, p := range made {
 		r.Objects = append(r.Objects, p.Object())
 	}
-	if err := h.reduce(ctx, first.Target, s.gone, made, &r); err != nil {
-		return errors.Join(stopped, err)
+	if len(s.gone) > 0 {
+		if err := h.reduce(ctx, first.Target, s.gone, made, &r); err != nil {
+			return errors.Join(stopped, err)
+		}
 	}
 	if _, err = h.commit(ctx, first, r); err == nil {
-		c.Condemned, c.Bytes, c.SweepAt = len(s.gone), s.bytes, h.Now().UTC().Add(grace)
+		c.Condemned, c.Logs, c.Bytes, c.SweepAt = len(s.gone), len(logs), s.bytes, h.Now().UTC().Add(grace)
 	}
 	return errors.Join(stopped, err)
 }

@@ -6,7 +6,7 @@ import (
 	"lifeboat/target"
 )
 
-// fates says what became of the packs and index objects that were condemned, by their names. What a later record names among
+// fates says what became of the packs, index objects and objects of logs that were condemned, by their names. What a later record names among
 // its objects is needed again and not here: an index that shrinks can come to be what it was before.
 type fates map[string]fate
 
@@ -31,6 +31,9 @@ func fatesIn(c *journal.Chain) fates {
 	return f
 }
 
+// logPrefix begins the names of all objects of logs.
+const logPrefix = "log/"
+
 // names lists the objects of a condemn or a sweep.
 func names(b *journal.PacksBody) (out []string) {
 	if b == nil {
@@ -41,6 +44,9 @@ func names(b *journal.PacksBody) (out []string) {
 	}
 	for _, d := range b.Indexes {
 		out = append(out, chunkstore.IndexName(d))
+	}
+	for _, name := range b.Logs {
+		out = append(out, logPrefix+name)
 	}
 	return out
 }

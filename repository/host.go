@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"lifeboat/crypto"
 	"lifeboat/internal/atomicfile"
 	"lifeboat/internal/clock"
+	"lifeboat/internal/secretfile"
 	"lifeboat/journal"
 	"lifeboat/target"
 )
@@ -58,6 +60,8 @@ type Config struct {
 	Copies   []*Copy
 	Now      clock.Clock
 	By       string // user and host, for the journal
+	// Memory, which may be nil, spares verifying the journal again.
+	Memory *Memory
 	// Progress, which may be nil, is told how far a copy is that follows, in bytes; from several goroutines.
 	Progress func(target string, done, total int64)
 }
@@ -66,6 +70,7 @@ type Config struct {
 type Host struct {
 	Config
 	secrets *crypto.HostSecrets
+	stored  []byte // secrets, as they were read
 	keys    *crypto.HostKeys
 	writer  *journal.Writer
 	catalog *catalog.Catalog
@@ -100,7 +105,7 @@ func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
 		return nil, err
 	}
 	if !h.writer.Certified() {
-		return nil, fmt.Errorf("state directory %s: %w: its key does not sign for the repository: a take-over did not end, or another host took over; `lifeboat init --take-over --identity FILE` makes this host the writer", c.StateDir, ErrNotInitialised)
+		return nil, notCertified(c.StateDir)
 	}
 	if err := h.writer.Recover(ctx, h.targets()); err != nil {
 		if errors.Is(err, journal.ErrPending) {
@@ -166,6 +171,10 @@ func notInitialised(dir string) error {
 	return fmt.Errorf("state directory %s: %w: `lifeboat init` starts a new repository, `lifeboat init --take-over --identity FILE` adopts an existing one", dir, ErrNotInitialised)
 }
 
+func notCertified(dir string) error {
+	return fmt.Errorf("state directory %s: %w: its key does not sign for the repository: a take-over did not end, or another host took over; `lifeboat init --take-over --identity FILE` makes this host the writer", dir, ErrNotInitialised)
+}
+
 func lockState(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -178,7 +187,8 @@ func lockState(dir string) (*os.File, error) {
 		who := strings.TrimSpace(string(pid[:n]))
 		return nil, fmt.Errorf("state directory %s: %w (process %s): wait for it and repeat", dir, ErrLocked, cmp.Or(who, "unknown"))
 	}
-	if err := cleanState(dir); err != nil {
+	// The lock is held: no other run is writing a file, but for a daemon.
+	if err := atomicfile.Clean(dir, func(name string) bool { return !slices.Contains(DaemonFiles, name) }); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	_ = f.Truncate(0)                                           // the number is for people;
@@ -186,24 +196,16 @@ func lockState(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// cleanState removes the temporary files that dead runs left. The lock is held: no other run is writing one.
-func cleanState(dir string) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("clean the state directory: %w", err)
-	}
-	return nil
-}
+// DaemonFiles are those files of the state directory that a daemon writes, without the lock of the state directory.
+var DaemonFiles = []string{"daemon.json", "notify.json"}
 
 // Close releases the lock.
 func (h *Host) Close() error {
 	if h.lock == nil {
 		return nil
+	}
+	if h.writer != nil {
+		h.Memory.remember(h.Chain())
 	}
 	return h.lock.Close()
 }
@@ -211,20 +213,14 @@ func (h *Host) Close() error {
 // load reads the host's secrets.
 func (h *Host) load() (err error) {
 	path := filepath.Join(h.StateDir, secretsFile)
-	info, err := os.Stat(path)
+	b, err := secretfile.ReadAll(path, "host secrets")
 	if err != nil {
-		return fmt.Errorf("read host secrets: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read host secrets: %w", err)
+		return err
 	}
 	if h.secrets, err = crypto.ParseHostSecrets(b); err != nil {
 		return fmt.Errorf("%s: %w: bring the state back with `lifeboat init --take-over --identity FILE`", path, err)
 	}
+	h.stored = b
 	h.keys, err = h.secrets.Keys()
 	return err
 }
@@ -264,8 +260,14 @@ func (h *Host) chain(ctx context.Context) (*journal.Chain, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notInitialised(h.StateDir)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("state directory %s: %w: run lifeboat as its owner; where another user ran it meanwhile, give all of it back with chown -R", h.StateDir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w: bring it back with `lifeboat init --take-over --identity FILE`", h.StateDir, err)
+	}
+	if c := h.Memory.recall(head); c != nil {
+		return c, nil
 	}
 	cat := catalog.New(filepath.Join(h.StateDir, catalogFile), h.keys.IDs)
 	if raws, err := cat.Records(); err == nil {

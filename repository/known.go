@@ -77,7 +77,7 @@ func (h *Host) prior(ctx context.Context, b Backup, newest *journal.SnapshotBody
 		return p, nil
 	}
 	opaque := h.keys.IDs.NewHasher().Log(b.Name, newest.Log)
-	last, err := h.captured(ctx, opaque)
+	last, err := h.captured(ctx, h.Chain(), opaque)
 	if err != nil || last == nil || further(last.Name, capture.Name{To: end}) <= 0 {
 		return p, err
 	}

@@ -25,8 +25,21 @@ const locksDir = "locks"
 // renewals is how often in a term the protection is renewed: what is needed stays protected for three quarters of a term at least.
 const renewals = 4
 
-// LocksRenewed returns when everything that is needed on a target was last protected for another term; zero where it never was.
-func LocksRenewed(stateDir, name string) (at time.Time) {
+// LocksLapse returns when the first lock on something that is needed on a target can lapse, in a repository that was founded at a time.
+func LocksLapse(stateDir, name string, r target.Retainer, founded time.Time) time.Time {
+	if at := locksRenewed(stateDir, name); !at.IsZero() {
+		founded = at
+	}
+	return founded.Add(r.Term()).UTC()
+}
+
+// LocksLapsing reports whether locks that can lapse at a time of a term were not renewed for so long that somebody should look.
+func LocksLapsing(lapse time.Time, term time.Duration, now time.Time) bool {
+	return lapse.Sub(now) < term/2
+}
+
+// locksRenewed returns when everything that is needed on a target was last protected for another term; zero where it never was.
+func locksRenewed(stateDir, name string) (at time.Time) {
 	b, err := os.ReadFile(filepath.Join(stateDir, locksDir, name+".json"))
 	if err != nil || json.Unmarshal(b, &at) != nil {
 		return time.Time{}
@@ -39,7 +52,7 @@ func LocksRenewed(stateDir, name string) (at time.Time) {
 func (h *Host) renewLocks(ctx context.Context) (warnings []string) {
 	for _, c := range h.Copies {
 		r, ok := c.Target.(target.Retainer)
-		if !ok || c.Err != nil || h.Now().Before(LocksRenewed(h.StateDir, c.Name).Add(r.Term()/renewals)) {
+		if !ok || c.Err != nil || h.Now().Before(locksRenewed(h.StateDir, c.Name).Add(r.Term()/renewals)) {
 			continue
 		}
 		err := h.renew(ctx, c.Target, r, h.Now().Add(r.Term()))

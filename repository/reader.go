@@ -290,6 +290,39 @@ func (r *Reader) Log(ctx context.Context, source string, n uint64) (l restore.Lo
 	return r.log(ctx, r.hasher.Log(source, n))
 }
 
+// LogDropped reports whether retention has dropped some of the n-th log of a source.
+func (r *Reader) LogDropped(source string, n uint64) bool {
+	prefix := capture.Prefix(r.hasher.Log(source, n))
+	for name := range fatesIn(r.Chain) {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// LogPerDay is how many bytes of log a source added to a copy in a day, by what the journal names of its newest log; 0 is not known.
+func (r *Reader) LogPerDay(source string, n uint64) int64 {
+	opaque, bytes := r.hasher.Log(source, n), int64(0)
+	var first, last time.Time
+	for _, e := range r.Chain.Entries() {
+		if e.Log == nil || e.Log.Source != opaque {
+			continue
+		}
+		if last = e.Time; first.IsZero() { // what it names is from before
+			first = e.Time
+			continue
+		}
+		for _, o := range e.Objects {
+			bytes += o.Size
+		}
+	}
+	if long := last.Sub(first); long > 0 {
+		return int64(float64(bytes) * float64(24*time.Hour) / float64(long))
+	}
+	return 0
+}
+
 func (r *Reader) log(ctx context.Context, opaque string) (l restore.Log, err error) {
 	if l.Reader, err = r.LogReader(); err != nil {
 		return l, err

@@ -164,11 +164,11 @@ func copyObject(ctx context.Context, dir string, from, to target.Target, o targe
 
 // nameless makes a file in dir that is gone once it is closed.
 func nameless(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".copy.tmp-*") // cleanState knows such names
+	f, err := os.CreateTemp(dir, ".copy.tmp-*") // who locks the directory cleans such names
 	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // who locks the directory cleans it
+	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) { // as above
 		return nil, errors.Join(fmt.Errorf("spool: %w", err), f.Close())
 	}
 	return f, nil

@@ -482,3 +482,15 @@ func opener(t *testing.T, ids ...age.Identity) *crypto.Opener {
 	}
 	return o
 }
+
+// TestReleasedUnrecorded records that a slot was removed while no target can be reached: an error says so.
+func TestReleasedUnrecorded(t *testing.T) {
+	c := newSecrecy(t).config(t)
+	away := errors.New("the disk is not mounted")
+	for _, copied := range c.Copies {
+		copied.Err = away
+	}
+	if err := repository.Released(t.Context(), c, sourceName, "test"); !errors.Is(err, away) {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,10 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sys/unix"
 
 	"lifeboat/capture"
 	"lifeboat/crypto"
+	"lifeboat/internal/secretfile"
 	"lifeboat/journal"
 	"lifeboat/snapshot"
 	"lifeboat/target"
@@ -64,16 +67,17 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	if len(job.Targets) == 0 { // and the server hears nothing
 		return fmt.Errorf("capture the log of %s: no target can be reached", s.Name)
 	}
-	newest, err := h.latest(ctx, s.Name)
+	chain, err := h.longest(ctx)
 	if err != nil {
 		return err
 	}
+	signer, err := h.logSigner(chain)
+	if err != nil {
+		return err
+	}
+	newest := h.latest(chain, s.Name)
 	opaque := h.keys.IDs.NewHasher().Log(s.Name, newest.Log)
-	signer, err := crypto.NewSigner(h.secrets.Repository, crypto.Writer, h.secrets.SigningSeed)
-	if err != nil {
-		return err
-	}
-	last, err := h.captured(ctx, opaque)
+	last, err := h.captured(ctx, chain, opaque)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,19 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 		log.Durable(last.To) // what waits for it need not wait for more
 	}
 	job.Source, job.System, job.Repository, job.Keys, job.Signer = opaque, log.System(), h.secrets.Repository, h.keys, signer
-	job.SpoolDir, job.Durable, job.After = filepath.Join(c.StateDir, "spool", opaque), log.Durable, h.head
+	job.SpoolDir, job.Durable = filepath.Join(c.StateDir, "spool", opaque), log.Durable
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	job.After = func() (uint64, error) {
+		head, err := h.head()
+		if err == nil {
+			err = h.sameKeys() // looked at behind the head: a take-over changes them first
+		}
+		if errors.Is(err, errOtherKeys) {
+			end(err)
+		}
+		return head, err
+	}
 	job.Straddling = func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error) {
 		return h.straddling(ctx, opaque, at)
 	}
@@ -104,6 +120,9 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	}
 	stop := h.recording(ctx, opaque, s.Unrecorded)
 	err = capture.Run(ctx, job, log.Pieces(ctx))
+	if cause := context.Cause(ctx); errors.Is(cause, errOtherKeys) {
+		err = cause
+	}
 	return errors.Join(err, stop())
 }
 
@@ -229,12 +248,13 @@ func (h *Host) eventsAt(ctx context.Context, t target.Target, opaque string, at 
 	return reader.Events(ctx, cover[0])
 }
 
-// latest is the newest snapshot of a source, as the copy says that reaches furthest; an empty one without any.
-func (h *Host) latest(ctx context.Context, source string) (*journal.SnapshotBody, error) {
+// longest is the journal of the copy that reaches furthest; an error where none can be read.
+func (h *Host) longest(ctx context.Context) (*journal.Chain, error) {
 	var errs []error
-	var furthest *Reader
+	out := &journal.Chain{}
 	for _, c := range h.Copies {
 		if c.Err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, c.Err))
 			continue
 		}
 		r, err := Open(ctx, c.Target)
@@ -242,17 +262,54 @@ func (h *Host) latest(ctx context.Context, source string) (*journal.SnapshotBody
 			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
 			continue
 		}
-		if furthest == nil || r.Chain.Len() > furthest.Chain.Len() {
-			furthest = r
+		if r.Chain.RootKey() != h.secrets.RootKey {
+			errs = append(errs, fmt.Errorf("target %s: %w: its root key is not the one that this host knows", c.Name, ErrNoRepository))
+			continue
+		}
+		if r.Chain.Len() > out.Len() {
+			out = r.Chain
 		}
 	}
-	if furthest == nil {
+	if out.Len() == 0 {
 		return nil, errors.Join(errs...)
 	}
-	if e := newestOf(furthest.Chain, h.keys.IDs.NewHasher().Source(source)); e != nil {
-		return e.Snapshot, nil
+	return out, nil
+}
+
+// latest is the newest snapshot of a source; an empty one without any.
+func (h *Host) latest(chain *journal.Chain, source string) *journal.SnapshotBody {
+	if e := newestOf(chain, h.keys.IDs.NewHasher().Source(source)); e != nil {
+		return e.Snapshot
 	}
-	return &journal.SnapshotBody{}, nil
+	return &journal.SnapshotBody{}
+}
+
+// logSigner signs what is captured. Nobody would believe the key of a host that another one took over from, or of a take-over that did not end.
+func (h *Host) logSigner(chain *journal.Chain) (note.Signer, error) {
+	signer, err := crypto.NewSigner(h.secrets.Repository, crypto.Writer, h.secrets.SigningSeed)
+	if err != nil {
+		return nil, err
+	}
+	head, err := h.head()
+	if err != nil {
+		return nil, err
+	}
+	if chain.Len() >= head && !journal.NewWriter(h.StateDir, h.secrets.Repository, signer, chain, h.Now, h.By).Certified() {
+		return nil, notCertified(h.StateDir)
+	}
+	return signer, nil
+}
+
+// errOtherKeys ends a capture by keys that are not the host's any more: with the present ones it begins anew.
+var errOtherKeys = errors.New("the keys of this host changed: a take-over, or a new epoch")
+
+// sameKeys fails where the state directory has other keys than h was opened with.
+func (h *Host) sameKeys() error {
+	now, err := secretfile.ReadAll(filepath.Join(h.StateDir, secretsFile), "host secrets")
+	if err == nil && !bytes.Equal(now, h.stored) {
+		err = errOtherKeys
+	}
+	return err
 }
 
 // head is the number of the newest record that this host knows.
@@ -261,8 +318,8 @@ func (h *Host) head() (uint64, error) {
 	return head.Seq, err
 }
 
-// captured returns what the object says that reaches furthest, of those that stand on any copy and are genuine.
-func (h *Host) captured(ctx context.Context, opaque string) (*capture.Header, error) {
+// captured returns what the object says that reaches furthest, of those that stand on any copy and are genuine by the journal.
+func (h *Host) captured(ctx context.Context, chain *journal.Chain, opaque string) (*capture.Header, error) {
 	var best *capture.Header
 	var errs []error
 	for _, c := range h.Copies {
@@ -270,7 +327,7 @@ func (h *Host) captured(ctx context.Context, opaque string) (*capture.Header, er
 			errs = append(errs, c.Err)
 			continue
 		}
-		header, err := furthest(ctx, c.Target, opaque)
+		header, err := furthest(ctx, c.Target, chain, opaque)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
 		} else if header != nil && (best == nil || further(header.Name, best.Name) > 0) {
@@ -290,17 +347,13 @@ func further(a, b capture.Name) int {
 	return cmp.Or(cmp.Compare(a.To.Line, b.To.Line), cmp.Compare(a.To.Offset, b.To.Offset))
 }
 
-func furthest(ctx context.Context, t target.Target, opaque string) (*capture.Header, error) {
-	r, err := Open(ctx, t)
-	if err != nil {
-		return nil, err
-	}
+func furthest(ctx context.Context, t target.Target, chain *journal.Chain, opaque string) (*capture.Header, error) {
 	objects, err := capture.List(ctx, t, opaque)
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(objects, func(a, b capture.Object) int { return further(b.Name, a.Name) })
-	reader, err := capture.NewReader(t, r.Chain)
+	reader, err := capture.NewReader(t, chain)
 	if err != nil {
 		return nil, err
 	}
@@ -350,12 +403,13 @@ func Released(ctx context.Context, c Config, source, reason string) error {
 	if err := h.load(); err != nil {
 		return err
 	}
-	newest, err := h.latest(ctx, source)
+	chain, err := h.longest(ctx)
 	if err != nil {
 		return err
 	}
+	newest := h.latest(chain, source)
 	opaque := h.keys.IDs.NewHasher().Log(source, newest.Log)
-	last, err := h.captured(ctx, opaque)
+	last, err := h.captured(ctx, chain, opaque)
 	if err != nil {
 		return err
 	}

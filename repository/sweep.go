@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+
 	"lifeboat/chunkstore"
 	"lifeboat/journal"
 )
@@ -9,7 +10,7 @@ import (
 // sweep records what was condemned a grace ago; deleting it is left to cleanAll.
 func (h *Host) sweep(ctx context.Context, first *Copy) (bool, error) {
 	due := h.due()
-	if len(due.Packs)+len(due.Indexes) == 0 {
+	if len(due.Packs)+len(due.Indexes)+len(due.Logs) == 0 {
 		return false, nil
 	}
 	if _, err := h.commit(ctx, first, journal.Record{Type: journal.Sweep, Sweep: &due}); err != nil {
@@ -38,6 +39,11 @@ func (h *Host) due() (b journal.PacksBody) {
 		for _, d := range e.Condemn.Indexes {
 			if waits(e, chunkstore.IndexName(d)) {
 				b.Indexes = append(b.Indexes, d)
+			}
+		}
+		for _, name := range e.Condemn.Logs {
+			if waits(e, logPrefix+name) {
+				b.Logs = append(b.Logs, name)
 			}
 		}
 	}

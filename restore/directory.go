@@ -1,21 +1,16 @@
 package restore
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"lifeboat/internal/atomicfile"
+	"lifeboat/crypto"
 	"lifeboat/snapshot"
 )
 
@@ -31,6 +26,8 @@ type Directory struct {
 	Owner *Owner
 	// Key is the file at the top without which the engine refuses the directory: it comes into place last. Empty: there is none.
 	Key string
+	// Tree says that a snapshot of any files comes, not of a database: with symbolic links, and owners, which root restores.
+	Tree bool
 
 	dir      string
 	created  bool
@@ -116,8 +113,11 @@ func (d *Directory) Content() string { return filepath.Join(d.Work(), content) }
 // files are below this directory of Work, so that no name can collide with temporary files.
 const content = "files"
 
-// Create implements Sink. A file comes into being when it is written to, or in the end.
+// Create implements Sink. A file comes into being when it is written to, or in the end; a link when nothing is written any more.
 func (d *Directory) Create(f snapshot.File) error {
+	if f.Kind == snapshot.Link && !d.Tree {
+		return fmt.Errorf("create %s: a symbolic link in a snapshot of a database: %w", f.Name, crypto.ErrDamaged)
+	}
 	name := path.Join(content, f.Name)
 	dir := path.Dir(name)
 	if f.Kind == snapshot.Dir {
@@ -143,15 +143,7 @@ func (d *Directory) Add(name, text string, mode fs.FileMode) error {
 
 // Link makes a symbolic link to where. Its directory must be there.
 func (d *Directory) Link(name, where string) error {
-	name = path.Join(content, name)
-	err := d.root.Symlink(where, name)
-	if err == nil && d.Owner != nil {
-		err = d.root.Lchown(name, d.Owner.UID, d.Owner.GID)
-	}
-	if err != nil {
-		return fmt.Errorf("link %s: %w", name, err)
-	}
-	return nil
+	return d.link(snapshot.File{Name: name, Kind: snapshot.Link, Link: where})
 }
 
 // WriteAt implements Sink.
@@ -235,130 +227,6 @@ func (d *Directory) evict() error {
 	f := d.open[oldest]
 	delete(d.open, oldest)
 	return f.Close()
-}
-
-// Finish implements Sink: files and directories become durable, then they move from the partial directory into place.
-func (d *Directory) Finish(ctx context.Context) error {
-	for n, f := range d.open {
-		if err := f.Close(); err != nil {
-			return fmt.Errorf("write %s: %w", d.files[n].Name, err)
-		}
-	}
-	clear(d.open)
-	if err := d.finishFiles(ctx); err != nil {
-		return err
-	}
-	dirs := map[string]bool{}
-	for _, f := range slices.Backward(d.files) { // what is in a directory before its time and mode
-		name := path.Join(content, f.Name)
-		if f.Kind == snapshot.Dir {
-			file, err := d.root.Open(name)
-			if err == nil {
-				err = d.attributes(file, f)
-			}
-			if err != nil {
-				return fmt.Errorf("restore %s: %w", f.Name, err)
-			}
-			dirs[name] = true
-		}
-		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			dirs[dir] = true
-		}
-	}
-	for dir := range dirs {
-		if d.Owner != nil {
-			if err := d.root.Lchown(dir, d.Owner.UID, d.Owner.GID); err != nil {
-				return fmt.Errorf("restore %s: %w", dir, err)
-			}
-		}
-		if err := atomicfile.SyncDir(filepath.Join(d.Work(), dir)); err != nil {
-			return err
-		}
-	}
-	if d.Owner != nil {
-		if err := os.Lchown(d.dir, d.Owner.UID, d.Owner.GID); err != nil {
-			return fmt.Errorf("restore to %s: %w", d.dir, err)
-		}
-	}
-	if err := d.place(); err != nil {
-		return err
-	}
-	d.finished = true
-	return nil
-}
-
-// syncs is how many files become durable at once: a disk does several in the time of one.
-const syncs = 8
-
-// finishFiles makes what nobody wrote to, and all files durable.
-func (d *Directory) finishFiles(ctx context.Context) error {
-	g, work := errgroup.WithContext(ctx)
-	g.SetLimit(syncs)
-	for n, f := range d.files {
-		if f.Kind == snapshot.Dir {
-			continue
-		}
-		if work.Err() != nil {
-			break // somebody failed, or gave up
-		}
-		file, err := d.file(n)
-		if err != nil {
-			return errors.Join(fmt.Errorf("restore %s: %w", f.Name, err), g.Wait())
-		}
-		g.Go(func() error {
-			if err := d.attributes(file, f); err != nil {
-				return fmt.Errorf("restore %s: %w", f.Name, err)
-			}
-			return nil
-		})
-	}
-	return errors.Join(g.Wait(), ctx.Err())
-}
-
-// attributes gives a file its time and mode, makes it durable with them, and closes it.
-func (d *Directory) attributes(file *os.File, f snapshot.File) (err error) {
-	if d.Owner != nil {
-		err = file.Chown(d.Owner.UID, d.Owner.GID)
-	}
-	if !f.ModTime.IsZero() {
-		err = errors.Join(err, d.root.Chtimes(path.Join(content, f.Name), time.Time{}, f.ModTime))
-	}
-	return errors.Join(err, file.Chmod(f.Mode.Perm()), file.Sync(), file.Close())
-}
-
-// place moves what stands at the top of the content into the directory itself: the key once all else is durable there.
-func (d *Directory) place() error {
-	from := filepath.Join(d.Work(), content)
-	entries, err := os.ReadDir(from)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("restore to %s: %w", d.dir, err)
-	}
-	last := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == d.Key })
-	if last >= 0 {
-		entries = append(slices.Delete(slices.Clone(entries), last, last+1), entries[last])
-	}
-	for _, e := range entries {
-		to := filepath.Join(d.dir, e.Name())
-		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("restore to %s: %s appeared there meanwhile: restore into another directory", d.dir, e.Name())
-		}
-		if e.Name() == d.Key {
-			if err := atomicfile.SyncDir(d.dir); err != nil {
-				return err
-			}
-		}
-		if err := os.Rename(filepath.Join(from, e.Name()), to); err != nil {
-			return fmt.Errorf("restore to %s: %w", d.dir, err)
-		}
-	}
-	if err := atomicfile.SyncDir(d.dir); err != nil {
-		return err
-	}
-	if d.created {
-		d.created = false // it stays
-		return atomicfile.SyncDir(filepath.Dir(filepath.Clean(d.dir)))
-	}
-	return nil
 }
 
 // Close removes the partial directory, and everything if the restore did not finish. A directory that was taken over is given back

@@ -3,6 +3,7 @@ package restore_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"filippo.io/age"
@@ -38,7 +40,7 @@ var (
 )
 
 func TestModel(t *testing.T) {
-	deltas := 0
+	deltas, kept := 0, int64(0)
 	for seed := *from; seed < *from+*seeds; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			m := newModel(t, seed)
@@ -60,10 +62,88 @@ func TestModel(t *testing.T) {
 			}
 			m.reuse()
 			deltas += m.deltas
+			kept += m.spared
 		})
 	}
 	if deltas == 0 {
 		t.Error("no view told only a difference")
+	}
+	if kept == 0 {
+		t.Error("no content was taken over because its state was the same")
+	}
+}
+
+// TestModelChanged holds what a snapshot says has changed against a comparison of the source's states, page by page and chunk by chunk.
+func TestModelChanged(t *testing.T) {
+	deltas, some := 0, 0
+	for seed := *from; seed < *from+*seeds; seed++ {
+		m := newModel(t, seed)
+		for m.run = range 12 {
+			m.mutate()
+			m.round()
+			s := m.snapshot(m.run%4 == 3)
+			var want int64
+			for name, f := range m.files {
+				if m.run > 0 {
+					want += m.differs(name, m.taken[m.run-1].files[name], f)
+				}
+			}
+			if s.Changed != want {
+				t.Errorf("seed %d, run %d: %d bytes changed, want %d of %d", seed, m.run, s.Changed, want, s.Size)
+			}
+			if want > 0 && want < s.Size {
+				some++
+			}
+		}
+		deltas += m.deltas
+	}
+	if deltas == 0 || some < 20 {
+		t.Errorf("%d files told only a difference, %d snapshots changed in part", deltas, some)
+	}
+}
+
+// differs compares two states of a file, of the latter of which some pages may have been told to be cut off in between.
+func (m *model) differs(name string, old, now file) (n int64) {
+	if now.kind != snapshot.Pages {
+		had := map[string]bool{}
+		for _, c := range m.chunks(old) {
+			had[string(c)] = true
+		}
+		for _, c := range m.chunks(now) {
+			if !had[string(c)] {
+				n += int64(len(c))
+			}
+		}
+		return n
+	}
+	if old.kind != now.kind || old.page != now.page {
+		old.data = nil
+	}
+	keep, cut := m.kept[name]
+	for at := 0; at < len(now.data); at += now.page {
+		page, before := now.data[at:min(at+now.page, len(now.data))], old.data[min(at, len(old.data)):min(at+now.page, len(old.data))]
+		if at >= len(old.data) {
+			before = make([]byte, len(page))
+		}
+		if !bytes.Equal(page, before) || cut && at < len(old.data) && int64(at/now.page) >= keep {
+			n += int64(len(page))
+		}
+	}
+	return n
+}
+
+// chunks cuts the content of a stream.
+func (m *model) chunks(f file) (all [][]byte) {
+	if f.kind != snapshot.Stream {
+		return nil
+	}
+	c := chunker.New(bytes.NewReader(f.data), m.pol, chunker.WithBoundaries(64<<10, 1<<20), chunker.WithAverageBits(18))
+	for {
+		chunk, err := c.Next(nil)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		all = append(all, must(chunk.Data, err))
 	}
 }
 
@@ -98,6 +178,8 @@ type model struct {
 	whole    bool  // files of pages have whole pages only
 	deltas   int   // files of which only a difference was sent
 	sent     int64 // bytes of content in the last run
+	kept     map[string]int64
+	spared   int64 // bytes of content that were not asked for, because a state said that they did not change
 }
 
 // lost says which frames a run takes for lost. They are not, so older snapshots still restore; but no new one may need them.
@@ -364,10 +446,14 @@ func (m *model) take(full bool, fail int) (*snapshot.Taken, *chunkstore.Writer, 
 	}
 	for {
 		w := must(chunkstore.NewWriter(m.t.Context(), m.target, m.keys, crypto.Fast))
-		s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: v, Chunks: w, IDs: m.keys.IDs,
+		var all snapshot.View = v
+		if v.sorted = m.rand.IntN(2) == 0; v.sorted {
+			all = sorted{v}
+		}
+		s, err := snapshot.Take(m.t.Context(), snapshot.Job{Source: "model", Engine: "test", View: all, Chunks: w, IDs: m.keys.IDs,
 			Polynomial: m.pol, Known: known{m.catalog, holds}, Base: base, Full: full, MapDir: m.maps})
 		if v.prior == nil || m.holdless == 0 || !errors.Is(err, snapshot.ErrPrior) {
-			m.deltas, m.sent = m.deltas+v.deltas, v.sent
+			m.deltas, m.sent, m.kept, m.spared = m.deltas+v.deltas, v.sent, v.kept, m.spared+v.spared
 			return s, w, err
 		}
 		w.Abort()
@@ -390,7 +476,7 @@ func (m *model) abort() {
 	w.Abort()
 }
 
-func (m *model) snapshot(full bool) {
+func (m *model) snapshot(full bool) *snapshot.Taken {
 	s, w, err := m.take(full, -1)
 	if err != nil {
 		m.t.Fatal(err)
@@ -410,8 +496,22 @@ func (m *model) snapshot(full bool) {
 	m.fresh = func(frame crypto.ID) bool { return [12]byte(frame[:12]) == run }
 	m.packs = append(m.packs, packs...)
 	m.taken = append(m.taken, taken{s.Root, maps.Clone(m.files)})
-	m.learn()
+	fresh := m.learn()
+	content := int64(0)
+	for _, p := range packs {
+		if slices.ContainsFunc(p.Frames, func(f chunkstore.Frame) bool { return fresh[f.ID] > 0 }) {
+			content += p.Size
+		}
+	}
+	var stored int64
+	for _, n := range fresh {
+		stored += n
+	}
+	if s.New != stored || w.Content() != content {
+		m.t.Errorf("run %d: %d bytes of new content in %d, want %d in %d", m.run, s.New, w.Content(), stored, content)
+	}
 	m.compare(len(m.taken) - 1)
+	return s
 }
 
 // needs fails the test if the last snapshot relies on a frame that was taken for lost.
@@ -422,14 +522,15 @@ func (m *model) needs(what string, frame crypto.ID) {
 	}
 }
 
-// learn enters the chunks of the last snapshot into the catalog.
-func (m *model) learn() {
+// learn enters the chunks of the last snapshot into the catalog. It returns how many bytes of chunks its own frames of content have.
+func (m *model) learn() map[crypto.ID]int64 {
 	tree := m.tree(m.reader(), m.taken[len(m.taken)-1].root)
 	m.needs("the root", tree.Ref.Frame)
 	for _, f := range tree.Root.Files {
 		m.needs("the list of files", f.Ref.Frame)
 	}
 	var chunks []catalog.Chunk
+	seen, fresh := map[chunkstore.Loc]bool{}, map[crypto.ID]int64{}
 	for f, err := range tree.Files(m.t.Context()) {
 		if err != nil {
 			m.t.Fatal(err)
@@ -445,6 +546,10 @@ func (m *model) learn() {
 				if !e.IsZero() {
 					m.needs("content", e.Chunk.Frame)
 				}
+				if !e.IsZero() && m.fresh(e.Chunk.Frame) && !seen[e.Chunk] {
+					seen[e.Chunk] = true
+					fresh[e.Chunk.Frame] += int64(e.Chunk.Len)
+				}
 				if f.Findable(e, at) {
 					chunks = append(chunks, catalog.Chunk{ID: e.ID, Loc: e.Chunk})
 				}
@@ -455,6 +560,7 @@ func (m *model) learn() {
 	if err := m.catalog.AddChunks(chunks); err != nil {
 		m.t.Fatal(err)
 	}
+	return fresh
 }
 
 // compare restores a snapshot and compares everything with what the source was.
@@ -529,15 +635,24 @@ type view struct {
 	rand  *rand.Rand
 	prior map[string]file // of which some files only tell the difference
 
+	sorted bool
 	deltas int
 	sent   int64
+	kept   map[string]int64 // pages of each prior file of which only the difference was sent
+	spared int64
 }
+
+// sorted is a view that says that its items come in order.
+type sorted struct{ *view }
+
+// Sorted implements snapshot.Sorted.
+func (sorted) Sorted() {}
 
 // Items implements snapshot.View.
 func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {
 		names := slices.Sorted(maps.Keys(v.files))
-		if v.rand.IntN(2) == 0 {
+		if !v.sorted && v.rand.IntN(2) == 0 {
 			v.rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		}
 		for i, name := range names {
@@ -553,11 +668,22 @@ func (v *view) Items(context.Context) iter.Seq2[snapshot.Item, error] {
 			if old, ok := v.prior[name]; ok && v.rand.IntN(3) > 0 {
 				v.difference(&item, old, f)
 			}
-			if v.sent += int64(len(f.data)); item.Delta != nil {
-				v.sent -= int64(len(f.data) - len(item.Delta.Pages)*f.page)
+			if f.kind == snapshot.Stream {
+				item.State = fmt.Sprintf("%x", sha256.Sum256(f.data))
+				if v.rand.IntN(4) == 0 { // what does not count, before what does
+					void := item
+					void.State, void.Body = "", io.MultiReader(strings.NewReader(string(f.data[:v.rand.IntN(len(f.data)+1)])), iotest.ErrReader(fmt.Errorf("changed: %w", snapshot.ErrVoid)))
+					if !yield(void, nil) {
+						return
+					}
+				}
 			}
-			if !yield(item, nil) {
+			body := &counted{Reader: item.Body}
+			if item.Body = body; !yield(item, nil) {
 				return
+			}
+			if v.sent += body.n; f.kind == snapshot.Stream {
+				v.spared += int64(len(f.data)) - body.n
 			}
 		}
 		if v.fail >= 0 {
@@ -586,6 +712,10 @@ func (v *view) difference(item *snapshot.Item, old, f file) {
 			body = append(body, page...)
 		}
 	}
+	if v.kept == nil {
+		v.kept = map[string]int64{}
+	}
+	v.kept[item.Name] = d.Keep
 	item.Delta, item.Body = d, &pieces{bytes.NewReader(body), v.rand.Uint64()}
 	v.deltas++
 }
@@ -598,6 +728,18 @@ func (v *view) Size() int64 { return 0 }
 
 // Close implements snapshot.View.
 func (v *view) Close() error { return nil }
+
+// counted counts what was read.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	return n, err
+}
 
 // pieces gives less than it is asked for.
 type pieces struct {

@@ -14,6 +14,7 @@ type baseFiles struct {
 	base  *Base
 	nodes map[int][]File // recently read files nodes
 	held  map[crypto.ID]bool
+	lost  bool // a part of the list was not read
 }
 
 // maxNodes bounds the memory for files nodes to about 25 MiB.
@@ -39,6 +40,7 @@ func (b *baseFiles) find(ctx context.Context, name string, warn func(string, ...
 			files, err = decodeFiles(node)
 		}
 		if err != nil {
+			b.lost = true
 			warn("the file list of the previous snapshot cannot be read (%v): files from %q on are compared by content", err, refs[n].First)
 		}
 		for old := range b.nodes {
@@ -76,6 +78,21 @@ type baseExtents struct {
 	start   int64 // of the extents at hand, bytes from the file's beginning
 	extents []Extent
 	loaded  bool
+}
+
+// chunks returns the chunks of the whole file, and false where they cannot be read.
+func (b *baseExtents) chunks(ctx context.Context) (map[crypto.ID]bool, bool) {
+	all := map[crypto.ID]bool{}
+	for _, x := range b.file.Extents {
+		extents, err := b.tree.Extents(ctx, x)
+		if err != nil {
+			return nil, false
+		}
+		for _, e := range extents {
+			all[e.ID] = true
+		}
+	}
+	return all, true
 }
 
 // covers returns the node that covers exactly from to to, nil if there is none.

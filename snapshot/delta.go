@@ -112,6 +112,7 @@ func (w *deltaWriter) others(from, to int64) error {
 		w.reuse(have)
 		from = kept
 	}
+	w.result.Changed += max(0, min(to, w.old.file.Size/size)-from) * size
 	w.extents = appendExtent(w.extents, Extent{Bytes: (to - from) * size})
 	return nil
 }
@@ -129,6 +130,9 @@ func (w *deltaWriter) changed(from, to int64, hashes []crypto.ID) error {
 		id := w.hasher.Page(page(i))
 		same[i] = id == hashes[i]
 		hashes[i] = id
+		if !same[i] && (from+i < w.old.file.Size/size || !bytes.Equal(page(i), zeros[:size])) {
+			w.result.Changed += size
+		}
 	}
 	for i := int64(0); i < to-from; {
 		j := i + 1

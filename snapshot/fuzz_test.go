@@ -52,6 +52,13 @@ func FuzzFiles(f *testing.F) {
 		}
 		f.Add(line)
 	}
+	for _, file := range []File{{Name: "l", Kind: Link, Link: "../../etc/\xff%", Mode: 0o777}, {Name: "s", Kind: Stream, State: "1.2.3.4", Owner: &Owner{UID: 33, GID: 4242}}} {
+		line, err := encodeFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(line)
+	}
 	f.Fuzz(func(t *testing.T, node []byte) {
 		files, err := decodeFiles(node)
 		if err != nil {
@@ -61,7 +68,7 @@ func FuzzFiles(f *testing.F) {
 			return
 		}
 		for i, file := range files {
-			if err := checkName(file.Name); err != nil || file.Mode&^0o777 != 0 || file.Size < 0 || i > 0 && files[i-1].Name >= file.Name {
+			if err := checkName(file.Name); err != nil || file.Mode&^0o777 != 0 || file.Size < 0 || (file.Kind == Link) != (file.Link != "") || strings.Contains(file.Link, "\x00") || i > 0 && files[i-1].Name >= file.Name {
 				t.Errorf("file %+v (%v)", file, err)
 			}
 			line, err := encodeFile(file)

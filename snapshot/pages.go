@@ -29,12 +29,14 @@ type batch struct {
 	pages  []crypto.ID // hashes
 	old    []crypto.ID // hashes in the page map; may be shorter than pages, nil without a map
 	groups []group
+	known  bool  // what the base has here is known: no page behind the end of old
+	differ int64 // bytes of pages that differ from the base, where one that was not there counts as zeros
 	done   chan error
 }
 
 // group is up to groupSize bytes of a batch.
 type group struct {
-	changed int // pages that differ from the page map, or that it does not have
+	changed int // pages that differ from the page map, or that it does not have; all of them in a full
 	id      crypto.ID
 	known   chunkstore.Loc
 	zero    bool
@@ -50,9 +52,9 @@ func (t *taker) pages(ctx context.Context, item Item, old *baseExtents) ([]Exten
 	for len(t.batches) < 2*workers+2 {
 		t.batches = append(t.batches, &batch{done: make(chan error, 1)})
 	}
-	w := &pageWriter{taker: t, old: old, pageSize: item.PageSize}
+	w := &pageWriter{taker: t, old: old, pageSize: item.PageSize, mapped: hasMap, anew: t.anew(item, old)}
 	if item.Size >= 0 && item.Size < batchSize { // nothing could overlap
-		if err := w.small(ctx, item, hasMap, t.batches[0]); err != nil {
+		if err := w.small(ctx, item, t.batches[0]); err != nil {
 			return nil, 0, err
 		}
 		return w.finish(ctx)
@@ -67,7 +69,7 @@ func (t *taker) pages(ctx context.Context, item Item, old *baseExtents) ([]Exten
 	g.Go(func() error {
 		defer close(hash)
 		defer close(order)
-		return t.readBatches(ctx, item, hasMap, free, hash, order)
+		return w.readBatches(ctx, item, free, hash, order)
 	})
 	for range workers {
 		g.Go(func() error {
@@ -96,7 +98,7 @@ func (t *taker) pages(ctx context.Context, item Item, old *baseExtents) ([]Exten
 	return w.finish(ctx)
 }
 
-func (t *taker) readBatches(ctx context.Context, item Item, hasMap bool, free <-chan *batch, hash, order chan<- *batch) error {
+func (w *pageWriter) readBatches(ctx context.Context, item Item, free <-chan *batch, hash, order chan<- *batch) error {
 	for off := int64(0); ; {
 		var b *batch
 		select {
@@ -104,7 +106,7 @@ func (t *taker) readBatches(ctx context.Context, item Item, hasMap bool, free <-
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		n, err := t.readBatch(item, off, hasMap, b)
+		n, err := w.readBatch(item, off, b)
 		if n == 0 || err != nil {
 			return err
 		}
@@ -118,7 +120,7 @@ func (t *taker) readBatches(ctx context.Context, item Item, hasMap bool, free <-
 }
 
 // readBatch reads what follows byte off; nothing at the end of the file.
-func (t *taker) readBatch(item Item, off int64, hasMap bool, b *batch) (n int, err error) {
+func (w *pageWriter) readBatch(item Item, off int64, b *batch) (n int, err error) {
 	if b.data == nil {
 		b.data = make([]byte, batchSize)
 	}
@@ -126,16 +128,17 @@ func (t *taker) readBatch(item Item, off int64, hasMap bool, b *batch) (n int, e
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return 0, fmt.Errorf("read from byte %d: %w", off, err)
 	}
-	b.off, b.data, b.old = off, b.data[:n], nil
-	if hasMap && n > 0 {
-		b.old = t.oldMap.hashes(off/int64(item.PageSize), (n+item.PageSize-1)/item.PageSize)
+	b.off, b.data, b.old, b.known = off, b.data[:n], nil, w.anew
+	if w.mapped && n > 0 {
+		b.old = w.oldMap.hashes(off/int64(item.PageSize), (n+item.PageSize-1)/item.PageSize)
+		b.known = !w.oldMap.lost
 	}
 	return n, nil
 }
 
 // small stores a file that fits into one batch.
-func (w *pageWriter) small(ctx context.Context, item Item, hasMap bool, b *batch) error {
-	n, err := w.readBatch(item, 0, hasMap, b)
+func (w *pageWriter) small(ctx context.Context, item Item, b *batch) error {
+	n, err := w.readBatch(item, 0, b)
 	if n == 0 || err != nil {
 		return err
 	}
@@ -149,7 +152,7 @@ var zeros [groupSize]byte
 
 // hash computes the hashes of a batch, compares them with the page map and looks up the groups that will be stored whole.
 func (t *taker) hash(h *crypto.Hasher, b *batch, pageSize int) error {
-	b.pages, b.groups = b.pages[:0], b.groups[:0]
+	b.pages, b.groups, b.differ = b.pages[:0], b.groups[:0], 0
 	var ids []crypto.ID
 	var which []int
 	for at := 0; at < len(b.data); at += groupSize {
@@ -158,9 +161,14 @@ func (t *taker) hash(h *crypto.Hasher, b *batch, pageSize int) error {
 		g := group{zero: bytes.Equal(data, zeros[:len(data)])}
 		for p := 0; p < len(data); p += pageSize {
 			i := len(b.pages)
-			b.pages = append(b.pages, h.Page(data[p:min(p+pageSize, len(data))]))
-			if i >= len(b.old) || b.old[i] != b.pages[i] {
+			page := data[p:min(p+pageSize, len(data))]
+			b.pages = append(b.pages, h.Page(page))
+			differs := i >= len(b.old) || b.old[i] != b.pages[i]
+			if differs || t.job.Full {
 				g.changed++
+			}
+			if differs && b.known && (i < len(b.old) || !bytes.Equal(page, zeros[:len(page)])) {
+				b.differ += int64(len(page))
 			}
 		}
 		if n := len(b.pages) - first; 2*g.changed > n && !g.zero {
@@ -187,6 +195,8 @@ type pageWriter struct {
 	*taker
 	old      *baseExtents
 	pageSize int
+	mapped   bool // oldMap stands at the file
+	anew     bool
 	refs     []ExtentsRef
 	extents  []Extent
 	start    int64 // of extents
@@ -197,6 +207,7 @@ func (w *pageWriter) batch(ctx context.Context, b *batch) error {
 	if err := w.newMap.pages(b.off/int64(w.pageSize), b.pages); err != nil {
 		return err
 	}
+	w.result.Changed += b.differ
 	perGroup := groupSize / w.pageSize
 	for i, g := range b.groups {
 		at := i * groupSize
@@ -204,7 +215,7 @@ func (w *pageWriter) batch(ctx context.Context, b *batch) error {
 		first := i * perGroup
 		pages := b.pages[first:min(first+perGroup, len(b.pages))]
 		var old []crypto.ID
-		if first < len(b.old) {
+		if first < len(b.old) && !w.job.Full {
 			old = b.old[first:min(first+len(pages), len(b.old))]
 		}
 		if err := w.group(ctx, g, b.off+int64(at), data, pages, old); err != nil {

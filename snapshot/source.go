@@ -32,7 +32,8 @@ type Prior struct {
 // View is one consistent state of a source. It stays consistent, whatever writers do, until Close.
 type View interface {
 	// Items yields every file of the view once, in any order: the same order each time is quickest. An item's Body must be
-	// read to its end before the next item is asked for. The first error ends the sequence and condemns the view.
+	// read to its end, or not at all where State says that the prior snapshot has it, before the next item is asked for. The
+	// first error ends the sequence and condemns the view.
 	Items(ctx context.Context) iter.Seq2[Item, error]
 	// Summary may be asked for when Items is exhausted.
 	Summary() (Summary, error)
@@ -40,6 +41,16 @@ type View interface {
 	Size() int64
 	Close() error
 }
+
+// Sorted is a View whose items come in ascending order of name, so that what is known of them need not be gathered.
+type Sorted interface {
+	View
+	Sorted()
+}
+
+// ErrVoid is wrapped by the error of a Body that turns out not to be worth keeping: the snapshot goes on without the item, which the
+// view may yield once more.
+var ErrVoid = errors.New("the item does not count")
 
 // Summary is what a view says of itself as a whole.
 type Summary struct {
@@ -63,6 +74,7 @@ const (
 	Pages  Kind = "pages"  // fixed-size pages, compared page by page
 	Stream Kind = "stream" // anything else, cut by content
 	Dir    Kind = "dir"    // a directory that must be there even if it is empty; no content
+	Link   Kind = "link"   // a symbolic link; no content
 )
 
 // Item is one file of a view.
@@ -73,8 +85,19 @@ type Item struct {
 	Size     int64 // bytes; exact for Pages, -1 where a Stream does not know
 	Mode     fs.FileMode
 	ModTime  time.Time
+	Link     string    // what a Link leads to
+	Owner    *Owner    // nil where the source does not say
 	Body     io.Reader // the content from first byte to last, or of Delta's pages
 	Delta    *Delta    // nil: Body has the whole content
+	// State stands for the content of a Stream: while it, Size and ModTime are as in the prior snapshot, Body need not be
+	// read. Empty: nobody knows.
+	State string
+}
+
+// Owner is a user and a group, as numbers.
+type Owner struct {
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
 }
 
 // Delta is a file of pages as it differs from the prior snapshot's file of the same name.

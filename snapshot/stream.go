@@ -20,9 +20,37 @@ const (
 	streamNode = 1024
 )
 
+// same takes over the extents of an item that is as the base has it, as long as the repository holds them. nil: its content must be read.
+func (t *taker) same(ctx context.Context, item Item, old *baseExtents) ([]ExtentsRef, error) {
+	if t.job.Full || old == nil || item.State == "" || old.file.Kind != Stream || old.file.State != item.State || old.file.Size != item.Size || !old.file.ModTime.Equal(item.ModTime) {
+		return nil, nil
+	}
+	refs := make([]ExtentsRef, 0, len(old.file.Extents))
+	var at int64
+	for i := range old.file.Extents {
+		x := &old.file.Extents[i]
+		extents := old.cut(ctx, at, at+x.Bytes)
+		if extents == nil {
+			return nil, nil
+		}
+		ref, err := t.node(extents, x.Bytes, x)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+		at += x.Bytes
+		t.progress(int(x.Bytes))
+	}
+	return refs, nil
+}
+
 // stream stores an item that is cut by its content.
 func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]ExtentsRef, int64, error) {
 	next := t.cut(item)
+	compared, before := t.anew(item, old), map[crypto.ID]bool(nil)
+	if !compared && old != nil {
+		before, compared = old.chunks(ctx)
+	}
 	var refs []ExtentsRef
 	var extents []Extent
 	var size, start int64
@@ -51,6 +79,9 @@ func (t *taker) stream(ctx context.Context, item Item, old *baseExtents) ([]Exte
 		}
 		extents = appendExtent(extents, e)
 		size += e.Bytes
+		if compared && !before[e.ID] {
+			t.result.Changed += e.Bytes
+		}
 		t.progress(int(e.Bytes))
 		if e.ID[0] == 0 || len(extents) >= streamNode {
 			if err := flush(); err != nil {

@@ -50,6 +50,8 @@ type Taken struct {
 	Root          journal.Ref
 	Size          int64 // bytes of all files
 	Read          int64 // bytes read from the source
+	Changed       int64 // bytes of pages and chunks that the base does not have, as far as they were compared
+	New           int64 // bytes of content that was stored
 	Amplification float64
 	Warnings      []string
 	Summary
@@ -100,6 +102,7 @@ func newTaker(job Job) (*taker, error) {
 	t := &taker{job: job, hasher: hasher, run: map[crypto.ID]chunkstore.Loc{}, use: usage{}, old: usage{}}
 	t.tree = &treeWriter{chunks: job.Chunks, hasher: hasher, base: map[crypto.ID]journal.Ref{}}
 	t.tree.root.Source, t.tree.root.Engine = job.Source, job.Engine
+	_, t.tree.sorted = job.View.(Sorted)
 	if job.Base != nil {
 		t.base = &baseFiles{base: job.Base, nodes: map[int][]File{}, held: map[crypto.ID]bool{}}
 		root := job.Base.Tree.Ref
@@ -110,9 +113,7 @@ func newTaker(job Job) (*taker, error) {
 		}
 		t.old = loadUsage(job.MapDir, root.ID, hasher)
 		t.budget = job.Base.Tree.Root.Size / 10
-		if !job.Full {
-			t.oldMap = openMap(job.MapDir, root.ID, job.IDs.NewHasher())
-		}
+		t.oldMap = openMap(job.MapDir, root.ID, job.IDs.NewHasher())
 	}
 	var id crypto.ID
 	run := job.Chunks.Run()
@@ -138,26 +139,12 @@ func (t *taker) item(ctx context.Context, item Item) error {
 	if err := checkName(item.Name); err != nil {
 		return err
 	}
-	old := t.base.find(ctx, item.Name, t.warn)
-	f := File{Name: item.Name, Kind: item.Kind, Mode: item.Mode, ModTime: item.ModTime}
+	f := File{Name: item.Name, Kind: item.Kind, PageSize: item.PageSize, Mode: item.Mode, ModTime: item.ModTime, Link: item.Link, Owner: item.Owner, State: item.State}
+	var read int64
 	var err error
-	switch item.Kind {
-	case Pages:
-		if item.PageSize < minPage || item.PageSize > groupSize || item.PageSize&(item.PageSize-1) != 0 {
-			return fmt.Errorf("page size %d", item.PageSize)
-		}
-		f.PageSize = item.PageSize
-		if item.Delta != nil {
-			f.Extents, f.Size, err = t.delta(ctx, item, old)
-			t.result.Read -= f.Size - int64(len(item.Delta.Pages)*item.PageSize) // the rest was not sent
-			break
-		}
-		f.Extents, f.Size, err = t.pages(ctx, item, old)
-	case Stream:
-		f.Extents, f.Size, err = t.stream(ctx, item, old)
-	case Dir:
-	default:
-		return fmt.Errorf("unknown kind %q", item.Kind)
+	f.Extents, f.Size, read, err = t.content(ctx, item)
+	if errors.Is(err, ErrVoid) {
+		return nil
 	}
 	if err != nil {
 		return err
@@ -165,8 +152,39 @@ func (t *taker) item(ctx context.Context, item Item) error {
 	if item.Size >= 0 && f.Size != item.Size {
 		return fmt.Errorf("the source announced %d bytes and gave %d", item.Size, f.Size)
 	}
-	t.result.Read += f.Size
+	t.result.Read += read
 	return t.tree.add(f)
+}
+
+// anew reports whether the base was compared and has no file that an item could be a later state of: all of it has changed.
+func (t *taker) anew(item Item, old *baseExtents) bool {
+	return t.base != nil && !t.base.lost && (old == nil || old.file.Kind != item.Kind || old.file.PageSize != item.PageSize)
+}
+
+// content stores the content of an item, and says how much of it the source sent.
+func (t *taker) content(ctx context.Context, item Item) (refs []ExtentsRef, size, read int64, err error) {
+	old := t.base.find(ctx, item.Name, t.warn)
+	switch item.Kind {
+	case Pages:
+		if item.PageSize < minPage || item.PageSize > groupSize || item.PageSize&(item.PageSize-1) != 0 {
+			return nil, 0, 0, fmt.Errorf("page size %d", item.PageSize)
+		}
+		if item.Delta != nil {
+			refs, size, err = t.delta(ctx, item, old)
+			return refs, size, int64(len(item.Delta.Pages) * item.PageSize), err
+		}
+		refs, size, err = t.pages(ctx, item, old)
+	case Stream:
+		refs, err = t.same(ctx, item, old)
+		if err != nil || refs != nil {
+			return refs, item.Size, 0, err
+		}
+		refs, size, err = t.stream(ctx, item, t.base.find(ctx, item.Name, t.warn))
+	case Dir, Link:
+	default:
+		err = fmt.Errorf("unknown kind %q", item.Kind)
+	}
+	return refs, size, size, err
 }
 
 func (t *taker) warn(format string, args ...any) {
@@ -219,6 +237,7 @@ func (t *taker) store(id crypto.ID, known chunkstore.Loc, chunk []byte) (Extent,
 		clear(t.run)
 	}
 	t.run[id] = loc
+	t.result.New += int64(len(chunk))
 	e.Chunk = loc
 	return e, nil
 }

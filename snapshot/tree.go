@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -43,6 +44,9 @@ type File struct {
 	Size     int64
 	Mode     fs.FileMode // permission bits
 	ModTime  time.Time
+	Link     string // what a link leads to: anywhere
+	Owner    *Owner // nil where it is not known
+	State    string // as in Item
 	Extents  []ExtentsRef
 }
 
@@ -60,6 +64,9 @@ type fileJSON struct {
 	Size    int64        `json:"size"`
 	Mode    string       `json:"mode"` // octal
 	MTime   time.Time    `json:"mtime"`
+	Link    string       `json:"link,omitempty"` // escaped
+	Owner   *Owner       `json:"owner,omitempty"`
+	State   string       `json:"state,omitempty"` // escaped
 	Extents []ExtentsRef `json:"extents"`
 }
 
@@ -67,7 +74,10 @@ func encodeFile(f File) ([]byte, error) {
 	if f.Extents == nil {
 		f.Extents = []ExtentsRef{}
 	}
-	line, err := json.Marshal(fileJSON{Escape(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), f.Extents})
+	if err := f.check(); err != nil { // nothing is written that cannot be read
+		return nil, err
+	}
+	line, err := json.Marshal(fileJSON{Escape(f.Name), f.Kind, f.PageSize, f.Size, strconv.FormatUint(uint64(f.Mode.Perm()), 8), f.ModTime.UTC(), Escape(f.Link), f.Owner, Escape(f.State), f.Extents})
 	if err != nil {
 		return nil, fmt.Errorf("encode file %q: %w", f.Name, err)
 	}
@@ -106,26 +116,49 @@ func decodeFile(line []byte) (File, error) {
 	if err != nil || mode > 0o777 {
 		return File{}, fmt.Errorf("mode %q of %q", j.Mode, name)
 	}
-	f := File{name, j.Kind, j.Page, j.Size, fs.FileMode(mode), j.MTime, j.Extents}
+	f := File{Name: name, Kind: j.Kind, PageSize: j.Page, Size: j.Size, Mode: fs.FileMode(mode), ModTime: j.MTime, Owner: j.Owner, Extents: j.Extents}
+	if f.Link, err = Unescape(j.Link); err != nil {
+		return File{}, err
+	}
+	if f.State, err = Unescape(j.State); err != nil {
+		return File{}, err
+	}
+	return f, f.check()
+}
+
+// Most bytes of what a link leads to, which is what Linux allows, and of a state.
+const (
+	maxLink  = 4095
+	maxState = 128
+)
+
+// check refuses an entry that contradicts itself.
+func (f *File) check() error {
 	switch {
 	case f.Kind == Pages && (f.PageSize < minPage || f.PageSize > groupSize || f.PageSize&(f.PageSize-1) != 0):
-		return File{}, fmt.Errorf("page size %d of %q", f.PageSize, name)
-	case f.Kind == Dir && f.Size != 0:
-		return File{}, fmt.Errorf("directory %q has content", name)
-	case f.Kind != Pages && f.Kind != Stream && f.Kind != Dir:
-		return File{}, fmt.Errorf("kind %q of %q", f.Kind, name)
+		return fmt.Errorf("page size %d of %q", f.PageSize, f.Name)
+	case (f.Kind == Dir || f.Kind == Link) && f.Size != 0:
+		return fmt.Errorf("%s %q has content", f.Kind, f.Name)
+	case f.Kind != Pages && f.Kind != Stream && f.Kind != Dir && f.Kind != Link:
+		return fmt.Errorf("kind %q of %q", f.Kind, f.Name)
+	case (f.Kind == Link) != (f.Link != "") || len(f.Link) > maxLink || strings.ContainsRune(f.Link, 0):
+		return fmt.Errorf("what %s %q leads to", f.Kind, f.Name)
+	case f.Owner != nil && (f.Owner.UID == math.MaxUint32 || f.Owner.GID == math.MaxUint32): // would leave the owner as it is
+		return fmt.Errorf("owner of %q", f.Name)
+	case len(f.State) > maxState:
+		return fmt.Errorf("state of %q has %d bytes", f.Name, len(f.State))
 	}
 	left := f.Size
 	for _, x := range f.Extents {
 		if x.Bytes <= 0 || x.Bytes > left {
-			return File{}, fmt.Errorf("extents of %q do not fit its size", name)
+			return fmt.Errorf("extents of %q do not fit its size", f.Name)
 		}
 		left -= x.Bytes
 	}
 	if left != 0 {
-		return File{}, fmt.Errorf("extents of %q leave %d bytes uncovered", name, left)
+		return fmt.Errorf("extents of %q leave %d bytes uncovered", f.Name, left)
 	}
-	return f, nil
+	return nil
 }
 
 // Escape writes %, control bytes and what is not UTF-8 as %XX.

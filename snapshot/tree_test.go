@@ -52,7 +52,16 @@ func TestNames(t *testing.T) {
 func randomFile(r *rand.Rand, name string) File {
 	f := File{Name: name, Kind: Stream, Mode: 0o640, ModTime: time.Unix(r.Int64N(1<<32), r.Int64N(1e9)).UTC(), Extents: []ExtentsRef{}}
 	if r.IntN(2) == 0 {
+		f.Owner = &Owner{UID: r.Uint32() >> 1, GID: r.Uint32() >> 1}
+	}
+	switch r.IntN(4) {
+	case 0, 1:
 		f.Kind, f.PageSize = Pages, 512<<r.IntN(8)
+	case 2:
+		f.Kind, f.Link = Link, oddNames[r.IntN(len(oddNames))]
+		return f
+	default:
+		f.State = oddNames[r.IntN(len(oddNames))][:1]
 	}
 	for range r.IntN(4) {
 		x := ExtentsRef{1 + r.Int64N(1<<24), journal.Ref{ID: randomID(r), Frame: randomID(r), Off: r.IntN(1000), Len: 1 + r.IntN(1000)}}
@@ -101,9 +110,13 @@ func TestHostileFiles(t *testing.T) {
 	line := func(name, kind string, page, size int64, mode, extents string) string {
 		return fmt.Sprintf(`{"name":%q,"kind":%q,"page":%d,"size":%d,"mode":%q,"mtime":"2026-01-01T00:00:00Z","extents":[%s]}`, name, kind, page, size, mode, extents) + "\n"
 	}
+	more := func(line, members string) string { return strings.TrimSuffix(line, "}\n") + "," + members + "}\n" }
 	ten := `{"bytes":10,"ref":` + ref + `}`
-	if _, err := decodeFiles([]byte(line("a", "pages", 512, 10, "644", ten))); err != nil {
-		t.Fatal(err)
+	for _, good := range []string{line("a", "pages", 512, 10, "644", ten), more(line("a", "link", 0, 0, "777", ""), `"link":"../../etc/passwd","owner":{"uid":0,"gid":7},"later":{}`),
+		more(line("a", "stream", 0, 10, "644", ten), `"state":"1.2.3"`)} {
+		if _, err := decodeFiles([]byte(good)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, node := range map[string]string{
 		"not JSON": "x\n", "blank": "\n", "climbs": line("../a", "stream", 0, 10, "644", ten), "absolute": line("/a", "stream", 0, 10, "644", ten), "no name": line("", "stream", 0, 10, "644", ten),
@@ -113,6 +126,12 @@ func TestHostileFiles(t *testing.T) {
 		"more than the size": line("a", "stream", 0, 9, "644", ten), "less than the size": line("a", "stream", 0, 11, "644", ten), "negative size": line("a", "stream", 0, -10, "644", ""),
 		"negative extents": line("a", "stream", 0, 10, "644", `{"bytes":20,"ref":`+ref+`},{"bytes":-10,"ref":`+ref+`}`), "empty extents": line("a", "stream", 0, 10, "644", ten+`,{"bytes":0,"ref":`+ref+`}`),
 		"short ID": line("a", "stream", 0, 10, "644", `{"bytes":10,"ref":{"id":"ab","frame":"cd","off":0,"len":5}}`), "too large": strings.Repeat(" ", maxNode+1),
+		"no link": line("a", "link", 0, 0, "777", ""), "link with content": more(line("a", "link", 0, 10, "777", ten), `"link":"b"`), "empty link": more(line("a", "link", 0, 0, "777", ""), `"link":""`),
+		"link of a file": more(line("a", "stream", 0, 10, "644", ten), `"link":"b"`), "link of a directory": more(line("a", "dir", 0, 0, "755", ""), `"link":"b"`),
+		"long link": more(line("a", "link", 0, 0, "777", ""), `"link":"`+strings.Repeat("x", maxLink+1)+`"`), "NUL in a link": more(line("a", "link", 0, 0, "777", ""), `"link":"a%00b"`),
+		"escape of a link": more(line("a", "link", 0, 0, "777", ""), `"link":"a%0"`), "escape of a state": more(line("a", "stream", 0, 10, "644", ten), `"state":"%zz"`),
+		"owner that means none": more(line("a", "stream", 0, 10, "644", ten), `"owner":{"uid":4294967295,"gid":0}`), "negative owner": more(line("a", "stream", 0, 10, "644", ten), `"owner":{"uid":-1,"gid":0}`),
+		"group that means none": more(line("a", "stream", 0, 10, "644", ten), `"owner":{"uid":0,"gid":4294967295}`), "long state": more(line("a", "stream", 0, 10, "644", ten), `"state":"`+strings.Repeat("x", maxState+1)+`"`),
 		"overflow": line("a", "stream", 0, 10, "644", `{"bytes":9223372036854775807,"ref":`+ref+`},{"bytes":9223372036854775807,"ref":`+ref+`}`),
 	} {
 		if files, err := decodeFiles([]byte(node)); !errors.Is(err, crypto.ErrDamaged) {

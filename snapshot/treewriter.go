@@ -20,7 +20,9 @@ type treeWriter struct {
 	hasher *crypto.Hasher
 	base   map[crypto.ID]journal.Ref // the base's files nodes and root
 	root   Root
+	sorted bool // files come in ascending order of name
 	lines  []fileLine
+	last   string // the name that was put last
 	files  []byte // the open files node
 	count  int
 	first  string
@@ -44,15 +46,22 @@ func (w *treeWriter) node(b []byte) (journal.Ref, error) {
 	return journal.Ref{ID: id, Frame: loc.Frame, Off: loc.Off, Len: loc.Len}, err
 }
 
-// add takes a file in; files come in any order.
+// add takes a file in; files come in any order unless w.sorted.
 func (w *treeWriter) add(f File) error {
 	line, err := encodeFile(f)
+	if err == nil && w.sorted {
+		return w.put(fileLine{f.Name, f.Size, line})
+	}
 	w.lines = append(w.lines, fileLine{f.Name, f.Size, line})
 	return err
 }
 
 // put appends a file to the open node; files come in ascending order of name.
 func (w *treeWriter) put(f fileLine) error {
+	if w.last >= f.name { // no name is empty
+		return fmt.Errorf("the source yields %q twice, or in a wrong order after %q", f.name, w.last)
+	}
+	w.last = f.name
 	if w.count > 0 && len(w.files)+len(f.json) > maxNode/2 {
 		if err := w.flush(); err != nil {
 			return err
@@ -85,10 +94,7 @@ func (w *treeWriter) flush() error {
 
 func (w *treeWriter) finish() (journal.Ref, error) {
 	slices.SortFunc(w.lines, func(a, b fileLine) int { return strings.Compare(a.name, b.name) })
-	for i, f := range w.lines {
-		if i > 0 && w.lines[i-1].name == f.name {
-			return journal.Ref{}, fmt.Errorf("the source yields %q twice", f.name)
-		}
+	for _, f := range w.lines {
 		if err := w.put(f); err != nil {
 			return journal.Ref{}, err
 		}

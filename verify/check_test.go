@@ -288,7 +288,7 @@ func TestBundle(t *testing.T) {
 	const bundle = "journal/writer/bundle-000000000256"
 	for why, change := range map[string]func([]byte) []byte{
 		"not exist": func([]byte) []byte { return nil },
-		"header":    func(b []byte) []byte { return append([]byte("1 99999\n"), b...) },
+		"header":    func(b []byte) []byte { return append([]byte("1 99999999\n"), b...) },
 		"broken":    func(b []byte) []byte { return b[:len(b)-200] },
 	} {
 		undo := c.spoil(t, bundle, change)

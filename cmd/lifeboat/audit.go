@@ -90,13 +90,33 @@ func object(c *journal.Chain, e journal.Entry) string {
 	case e.Snapshot != nil:
 		return restore.FormatID(e.Seq)
 	case e.Drop != nil:
-		return restore.FormatID(e.Drop.Seq)
+		return snapshotIDs(e.Drop.Seqs())
+	case e.Hold != nil && e.Hold.Source == "":
+		return snapshotIDs(e.Hold.Snapshots)
+	case e.Hold != nil && e.Hold.Through > 0:
+		return "source " + e.Hold.Source + " up to " + restore.FormatID(e.Hold.Through)
+	case e.Hold != nil:
+		return "source " + e.Hold.Source
+	case e.Release != nil:
+		return fmt.Sprintf("hold %d", e.Release.Hold)
 	case e.Condemn != nil:
 		return english.Plural(len(e.Condemn.Packs), "pack", "")
 	case e.Sweep != nil:
 		return english.Plural(len(e.Sweep.Packs), "pack", "")
 	}
 	return ""
+}
+
+// snapshotIDs names snapshots, the first few of many.
+func snapshotIDs(seqs []uint64) string {
+	var out []string
+	for _, seq := range seqs[:min(len(seqs), 5)] {
+		out = append(out, restore.FormatID(seq))
+	}
+	if more := len(seqs) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(out, ", ")
 }
 
 // clean keeps control characters of a signed but strange text away from the terminal.
@@ -133,7 +153,7 @@ func (a *app) auditVerify() *cobra.Command {
 			} else {
 				_, err = fmt.Fprintf(a.out, "%s: %s verified\nhead        %s\nmerkle root %s\nfingerprint %s\n", name, english.Plural(int(r.Chain.Len()), "record", ""), r.Chain.Head(), base64.StdEncoding.EncodeToString(root[:]), fingerprint)
 			}
-			switch head, herr := a.knownHead(); {
+			switch head, herr := a.head(); {
 			case err != nil:
 				return err
 			case r.Broken != nil:
@@ -146,15 +166,6 @@ func (a *app) auditVerify() *cobra.Command {
 	}
 	x.flags(c)
 	return a.jsonFlag(c)
-}
-
-// knownHead is the newest record that this host wrote; an error elsewhere than on the backup host.
-func (a *app) knownHead() (journal.Head, error) {
-	cfg, err := a.config()
-	if err != nil {
-		return journal.Head{}, err
-	}
-	return journal.ReadHead(cfg.StateDir)
 }
 
 func (a *app) auditClock() *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"lifeboat/config"
 	"lifeboat/repository"
 	"lifeboat/restore"
 )
@@ -64,6 +65,11 @@ func (a *app) backedUp(h *repository.Host, name, engine string, d *repository.Do
 	}
 	missed := a.missed(h)
 	for _, what := range d.Damaged {
+		if engine == string(config.Files) {
+			a.note("NOT IN THE BACKUP: %s", clean(what))
+			missed = verdictError{fmt.Errorf("%s is committed without what is named above: `lifeboat doctor %s` looks again", restore.FormatID(d.Seq), name)}
+			continue
+		}
 		a.note("DAMAGED in the source: %s", clean(what))
 		missed = verdictError{fmt.Errorf("%s is committed as the database is, and the server found damaged pages: restore an older snapshot beside it and compare", restore.FormatID(d.Seq))}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,8 +14,10 @@ import (
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
+	"lifeboat/daemon"
 	"lifeboat/journal"
 	"lifeboat/repository"
+	"lifeboat/restore"
 	"lifeboat/verify"
 )
 
@@ -98,6 +101,7 @@ func (a *app) checkOne(ctx context.Context, x access, args []string, part float6
 	if err != nil {
 		return nil, err
 	}
+	defer daemon.CloseAll([]*repository.Copy{{Target: r.Target}})
 	job := verify.Job{Target: r.Target, Chain: r.Chain, Broken: r.Broken, Objects: r.Objects(), Share: part}
 	if len(args) > 0 {
 		job.Source = args[0]
@@ -146,9 +150,9 @@ func (a *app) known(name string, r *repository.Reader, report *verify.Report, fu
 		return err
 	}
 	switch n := r.Chain.Len(); {
-	case n < head.Seq:
+	case n < head.Seq && !a.amid:
 		report.Damage = append(report.Damage, verify.Damage{What: "journal", Why: fmt.Sprintf("it ends with record %d, and this host knows %d: the copy is behind or was cut; the next backup brings it up to date", n, head.Seq)})
-	case journal.Hash(r.Chain.Entries()[head.Seq-1].Raw) != head.Hash:
+	case n >= head.Seq && journal.Hash(r.Chain.Entries()[head.Seq-1].Raw) != head.Hash:
 		report.Damage = append(report.Damage, verify.Damage{What: "journal", Why: fmt.Sprintf("its record %d is not the one that this host wrote", head.Seq)})
 	}
 	if !full {
@@ -158,12 +162,24 @@ func (a *app) known(name string, r *repository.Reader, report *verify.Report, fu
 	if r.Broken != nil {
 		damaged = append(damaged, journal.Name(r.Chain.Len()+1))
 	}
-	err = repository.SetChecked(a.cfg.StateDir, name, repository.Checked{Time: a.now().UTC(), Damaged: damaged})
-	if err != nil && len(damaged) == 0 { // the check stands, and nothing must be stored again
+	err = repository.SetChecked(a.cfg.StateDir, name, repository.Checked{Time: a.now().UTC(), Damaged: damaged, Affects: affected(report)})
+	if err != nil && len(damaged) == 0 && !a.amid { // the check stands, and nothing must be stored again; a daemon would not know that it was made
 		a.note("lifeboat: warning: this check cannot be noted for `lifeboat status`: %v", err)
 		return nil
 	}
 	return err
+}
+
+// affected lists the snapshots that a report names.
+func affected(r *verify.Report) (out []uint64) {
+	for _, d := range r.Damage {
+		for _, id := range d.Affects {
+			if seq, err := restore.ParseID(id); err == nil && !slices.Contains(out, seq) {
+				out = append(out, seq)
+			}
+		}
+	}
+	return out
 }
 
 func parseShare(s string) (float64, error) {

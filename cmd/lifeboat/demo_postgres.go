@@ -109,7 +109,7 @@ func (p *postgresStage) found() error {
 	if p.owner == nil {
 		return nil
 	}
-	return errors.Join(os.Chmod(p.dir, 0o711), os.Chown(p.server, p.owner.UID, p.owner.GID)) //nolint:gosec // others only pass
+	return errors.Join(os.Chmod(p.dir, 0o711), os.Chown(p.server, p.owner.UID, p.owner.GID)) // others only pass
 }
 
 // dsn connects a user to the CRM.

@@ -16,6 +16,7 @@ import (
 	"lifeboat/crypto"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
+	"lifeboat/source/files"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 )
@@ -48,6 +49,7 @@ type sink interface {
 type engine struct {
 	sink  func(size int64) (sink, error)
 	start func(context.Context) error
+	tell  func() error // what to know of what was restored; nil: nothing
 }
 
 // goal is what a restore is to bring back, and where.
@@ -82,7 +84,9 @@ func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
 			},
 			start: func(ctx context.Context) error { return a.verifySQLite(ctx, to) },
 		}, nil
-	case config.MySQL, config.Files:
+	case config.Files:
+		return a.files(g)
+	case config.MySQL:
 	}
 	if g.reuse {
 		return nil, usagef("--reuse: engine %s is not in this version", tree.Root.Engine)
@@ -91,6 +95,54 @@ func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
 		return nil, usagef("--start: engine %s is not in this version", tree.Root.Engine)
 	}
 	return &engine{sink: func(size int64) (sink, error) { return restore.NewDirectory(to, size) }}, nil
+}
+
+// files prepares the restore of files, which belong to whom they belonged to where root restores.
+func (a *app) files(g goal) (*engine, error) {
+	switch {
+	case g.reuse:
+		return nil, usagef("--reuse is for databases: restore into a new directory, and move from there what is needed")
+	case g.start:
+		return nil, usagef("--start is for databases: there is nothing to start in a snapshot of files")
+	}
+	var whom *restore.Owner
+	if g.owner != "" {
+		var err error
+		if whom, err = owner(g.owner, false); err != nil {
+			return nil, err
+		}
+	}
+	return &engine{
+		sink: func(size int64) (sink, error) {
+			d, err := restore.NewDirectory(g.to, size)
+			if err != nil {
+				return nil, err
+			}
+			d.Tree, d.Owner = true, whom
+			if os.Geteuid() != 0 {
+				a.note("everything will belong to you: only root can give files back to their owners")
+			}
+			return d, nil
+		},
+		tell: func() error { return a.fingerprints(g.to) },
+	}, nil
+}
+
+// fingerprints says which keys have to come from elsewhere.
+func (a *app) fingerprints(dir string) error {
+	list, err := files.ReadFingerprints(dir)
+	if err != nil {
+		return fmt.Errorf("read the fingerprints that were restored: %w", err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	a.note("not in the backup, because only their fingerprints are kept:")
+	for _, f := range list {
+		a.note("  %s  %s", f.SHA256, snapshot.Escape(f.Path))
+	}
+	a.note("bring them from where your keys are kept, and compare what `sha256sum FILE` says of each before the application starts")
+	return nil
 }
 
 // verifySQLite lets SQLite open and check what was restored.

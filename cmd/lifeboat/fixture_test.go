@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ var realProgram = sync.OnceValues(func() (string, error) {
 	}
 	built = dir
 	path := filepath.Join(dir, "lifeboat")
-	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".") // as it is released
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
@@ -51,8 +52,9 @@ var realProgram = sync.OnceValues(func() (string, error) {
 type fixture struct {
 	t     *testing.T
 	dir   string
-	real  bool          // run the real program, which is many times faster than this one under the race detector
-	shift time.Duration // of the clock, not of the real program's
+	real  bool                // run the real program, which is many times faster than this one under the race detector
+	shift time.Duration       // of the clock, not of the real program's
+	as    *syscall.Credential // who runs the real program; nil: this user
 }
 
 // said is what a run of the program printed.
@@ -104,7 +106,7 @@ func (x *fixture) run(args ...string) said {
 		path, err := realProgram()
 		x.must(err)
 		cmd := exec.CommandContext(x.t.Context(), path, append([]string{"-c", x.path("lifeboat.yaml")}, args...)...)
-		cmd.Stdout, cmd.Stderr = &out, &errw
+		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &out, &errw, &syscall.SysProcAttr{Credential: x.as}
 		var exit *exec.ExitError
 		if err := cmd.Run(); !errors.As(err, &exit) {
 			x.must(err)

@@ -3,10 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/repository"
@@ -53,15 +50,7 @@ func (a *app) forget() *cobra.Command {
 					return errors.Join(a.printJSON(got), missed)
 				}
 				fmt.Fprintf(a.out, "forgot %s\n", args[0])
-				if got.Compacted > 0 {
-					fmt.Fprintf(a.out, "moved %s out of %s\n", humanize.IBytes(uint64(got.Moved)), english.Plural(got.Compacted, "half-empty pack", ""))
-				}
-				if got.Condemned > 0 {
-					fmt.Fprintf(a.out, "%s that nothing else needs are deleted after %s\n", humanize.IBytes(uint64(got.Bytes)), got.SweepAt.Format(time.RFC3339))
-				}
-				if n := got.Swept + got.Orphans; n > 0 {
-					fmt.Fprintf(a.out, "deleted %s that nothing needs\n", english.Plural(n, "object", ""))
-				}
+				a.collected(got)
 				return missed
 			}()
 			return errors.Join(err, h.Close())

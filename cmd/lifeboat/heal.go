@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/chunkstore"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -28,6 +29,7 @@ type lostSnapshot struct {
 	Snapshot string   `json:"snapshot"`
 	Files    []string `json:"files"` // empty where all of it is lost
 	Why      string   `json:"why"`
+	known    bool     // it is damaged: that is not only what could not be found out
 }
 
 func (a *app) healCommand() *cobra.Command {
@@ -80,9 +82,6 @@ func (a *app) healCommand() *cobra.Command {
 					if done, copied.Err = h.Heal(c.Context(), copied); c.Context().Err() != nil {
 						return c.Context().Err()
 					}
-					if err := a.remember(copied.Name, done.Lost); err != nil {
-						return err
-					}
 				}
 				report.Copies = append(report.Copies, done)
 				for _, name := range done.Lost {
@@ -91,6 +90,14 @@ func (a *app) healCommand() *cobra.Command {
 			}
 			if len(lost) > 0 {
 				report.Lost = a.lost(c.Context(), x, r, lost)
+			}
+			if err := c.Context().Err(); err != nil {
+				return err
+			}
+			if !dry {
+				if err := a.remember(report, h.Damaged); err != nil {
+					return err
+				}
 			}
 			return errors.Join(a.healed(report, dry), unhealed(copies, lost))
 		},
@@ -115,12 +122,43 @@ func (a *app) unmarked(ctx context.Context, x access, copies []*repository.Copy,
 	return nil, err
 }
 
-// remember keeps what is still damaged for the next backup, where this is the backup host.
-func (a *app) remember(name string, lost []string) error {
+// remember keeps what is still damaged for the next backup, and which snapshots need it for retention, where this is the backup host. What a healing that broke
+// off did not come to stays damaged.
+func (a *app) remember(r healReport, damaged map[string]map[string]bool) error {
 	if _, err := journal.ReadHead(a.cfg.StateDir); absent(err) {
 		return nil
 	}
-	return repository.SetChecked(a.cfg.StateDir, name, repository.Checked{Time: a.now().UTC(), Damaged: lost})
+	for _, copied := range r.Copies {
+		bad := maps.Clone(damaged[copied.Target])
+		for _, name := range copied.Repaired {
+			delete(bad, name)
+		}
+		c := repository.Checked{Time: a.now().UTC(), Damaged: slices.Sorted(maps.Keys(bad))}
+		if len(bad) > 0 {
+			c.Affects = r.affected(repository.LastCheck(a.cfg.StateDir, copied.Target).Affects, len(bad) > len(copied.Lost))
+		}
+		if err := repository.SetChecked(a.cfg.StateDir, copied.Target, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// affected lists the snapshots that are damaged: those found now, and the ones known before where it could not be found out, or unknown says so.
+func (r healReport) affected(before []uint64, unknown bool) (out []uint64) {
+	for _, l := range r.Lost {
+		seq, err := restore.ParseID(l.Snapshot)
+		if err != nil || !l.known {
+			unknown = true
+		} else {
+			out = append(out, seq)
+		}
+	}
+	if unknown {
+		out = append(out, before...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // lost says which snapshots need objects that are lost on every copy, and which of their files, as far as keys are at hand.
@@ -136,9 +174,9 @@ func (a *app) lost(ctx context.Context, x access, r *repository.Reader, lost map
 			files, err = restore.Needing(ctx, tree, r.Frames.Index(), lost)
 		}
 		if err != nil {
-			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: []string{}, Why: err.Error()})
+			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: []string{}, Why: err.Error(), known: chunkstore.Damaged(err)})
 		} else if len(files) > 0 {
-			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: files, Why: "content is lost"})
+			out = append(out, lostSnapshot{Snapshot: restore.FormatID(e.Seq), Files: files, Why: "content is lost", known: true})
 		}
 	}
 	return out

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"lifeboat/repository"
 )
 
 // TestHeal spoils each object of a copy in every way: all come back from the other copy, byte for byte.
@@ -96,6 +99,33 @@ func TestHealBoth(t *testing.T) {
 	}
 }
 
+// TestHealBreaksOff heals a copy of which a record and what that names are lost everywhere: what stands behind it is not healed, and not forgotten.
+func TestHealBreaksOff(t *testing.T) {
+	x := newFixture(t, "disk", "usb")
+	x.want(0, "backup", "crm")
+	early := x.objects("disk")
+	x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	x.want(0, "backup", "crm")
+	want := []string{"journal/writer/000000000002"}
+	x.put(nil, "usb", want[0])
+	for _, name := range x.objects("disk") {
+		if !strings.HasPrefix(name, "packs/") {
+			continue
+		}
+		x.put(nil, "usb", name)
+		want = append(want, name)
+		if slices.Contains(early, name) {
+			x.put(nil, "disk", name)
+		}
+	}
+	if s := x.want(3, "heal"); !strings.Contains(s.err, "do not stand there") {
+		t.Errorf("a copy that cannot be healed further: %s", s)
+	}
+	if got := repository.LastCheck(x.path("state"), "usb").Damaged; !slices.Equal(got, want) {
+		t.Errorf("damaged is %q, and known to be is %q", want, got)
+	}
+}
+
 // TestRestoreFallsBack spoils three copies so that none is whole, but each object is somewhere: a restore takes each from where it is.
 func TestRestoreFallsBack(t *testing.T) {
 	x := newFixture(t, "disk", "usb", "vault")
@@ -166,4 +196,75 @@ func TestHealScattered(t *testing.T) {
 	x.want(0, "heal")
 	x.want(0, "check", "--identity", x.path("key"))
 	x.want(0, "backup", "crm")
+}
+
+// TestHealRemembersWhatIsLost heals what cannot be healed: retention goes on taking the snapshot for damaged, and keeps the one before it in its place.
+func TestHealRemembersWhatIsLost(t *testing.T) {
+	t.Parallel()
+	x := newFixture(t, "disk", "usb")
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), append(x.read("lifeboat.yaml"), "policies:\n  p: {sources: [crm], schedule: {incremental: '0 0 */10 * *'}, retention: {pitr: 3d, allow_below_90d: a test}}\n"...), 0o600))
+	for _, days := range []time.Duration{0, 1, 10} {
+		x.shift = days * 24 * time.Hour
+		x.want(0, "backup", "crm")
+		x.must(churnRows(t.Context(), x.path("crm.db"), uint64(days), 20))
+	}
+	x.lose(3) // which the last one does not need
+	base := func() string {
+		t.Helper()
+		var r pruneReport
+		x.must(json.Unmarshal([]byte(x.want(0, "prune", "--dry-run", "--json").out), &r))
+		for _, s := range r.Snapshots {
+			if s.Keep {
+				return s.ID
+			}
+		}
+		return ""
+	}
+	if got := base(); got != "s3" {
+		t.Fatalf("before anybody knows, the window is reached from %s", got)
+	}
+	x.want(3, "check")
+	if got := base(); got != "s2" {
+		t.Fatalf("behind a check the window is reached from %s", got)
+	}
+	if s := x.want(3, "heal"); !strings.Contains(s.out, "LOST of s3") {
+		t.Fatal(s)
+	}
+	if got := base(); got != "s2" {
+		t.Errorf("behind a heal that could not help the window is reached from %s", got)
+	}
+}
+
+// TestForgetKeepsWhatCanBeRestored refuses to drop the last snapshot that can be restored, until there is another.
+func TestForgetKeepsWhatCanBeRestored(t *testing.T) {
+	t.Parallel()
+	x := newFixture(t, "disk", "usb")
+	for range 3 {
+		x.want(0, "backup", "crm", "--full")
+		x.must(churnRows(t.Context(), x.path("crm.db"), 1, 20))
+	}
+	x.lose(3)
+	x.lose(4)
+	x.want(3, "check")
+	if s := x.want(4, "forget", "s2", "--yes"); !strings.Contains(s.err, "s2 is the newest snapshot of its source that can be restored") {
+		t.Error(s)
+	}
+	x.want(4, "forget", "s4", "--yes")
+	x.want(0, "backup", "crm")
+	for _, id := range []string{"s3", "s4", "s2"} {
+		if s := x.run("forget", id, "--yes"); strings.Contains(s.err, "take another backup first") {
+			t.Error(s)
+		}
+	}
+}
+
+// lose removes the packs of a record from both copies.
+func (x *fixture) lose(seq int) {
+	x.t.Helper()
+	for _, o := range x.records("disk")[seq-1].Objects {
+		if strings.HasPrefix(o.Name, "packs/") {
+			x.must(os.Remove(x.path("disk", o.Name)))
+			x.must(os.Remove(x.path("usb", o.Name)))
+		}
+	}
 }

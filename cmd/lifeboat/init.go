@@ -104,7 +104,7 @@ func (a *app) recipients() ([]crypto.Recipient, error) {
 	}
 	texts := cfg.Keys.Recipients
 	if f := cfg.Keys.RecipientsFile; f != "" {
-		b, err := os.ReadFile(f)
+		b, err := config.Read(f)
 		if err != nil {
 			return nil, usagef("read keys.recipients_file: %w", err)
 		}
@@ -133,7 +133,7 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 		}
 	}
 	for _, s := range a.cfg.Sources {
-		if s.Engine != config.SQLite && s.Engine != config.Postgres {
+		if s.Engine == config.MySQL {
 			a.note("warning: source %s: engine %s is not in this version", s.Name, s.Engine)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
+	"lifeboat/daemon"
 	"lifeboat/internal/bandwidth"
 	"lifeboat/internal/clock"
 	"lifeboat/repository"
@@ -56,6 +58,9 @@ func (a *app) limit(t config.Target) *bandwidth.Limit {
 	if a.unlimited {
 		return nil
 	}
+	if a.beside != nil {
+		return a.beside.limit(t)
+	}
 	l, _ := a.limits.LoadOrStore(t.Name, bandwidth.New(t.Bandwidth, clock.System))
 	return l.(*bandwidth.Limit)
 }
@@ -73,14 +78,20 @@ func (a *app) copies(ctx context.Context, create bool) ([]*repository.Copy, erro
 	var wait sync.WaitGroup
 	for i, t := range cfg.Targets {
 		wait.Go(func() {
-			opened, err := a.openTarget(ctx, t, create)
-			out[i] = &repository.Copy{Name: t.Name, Target: opened, Err: err}
+			out[i] = &repository.Copy{Name: t.Name}
+			if opened, err := a.openTarget(ctx, t, create); err != nil {
+				out[i].Err = err
+			} else {
+				out[i].Target = opened
+			}
 		})
 	}
-	if wait.Wait(); ctx.Err() != nil {
-		return nil, ctx.Err()
+	wait.Wait()
+	if err := cmp.Or(ctx.Err(), apart(cfg, out)); err != nil {
+		daemon.CloseAll(out)
+		return nil, err
 	}
-	return out, apart(cfg, out)
+	return out, nil
 }
 
 // apart refuses targets that share a place: two copies on one disk are one, and what is inside another is overwritten with it.
@@ -188,6 +199,7 @@ func (a *app) locate(ctx context.Context, x access) (found []*repository.Copy, e
 	var errs []error
 	for _, c := range copies {
 		if x.from != "" && c.Name != x.from {
+			daemon.CloseAll([]*repository.Copy{c})
 			continue
 		}
 		if c.Err == nil {

@@ -28,6 +28,11 @@ func (x *fixture) stream() (end func(syscall.Signal)) {
 	x.must(err)
 	cmd.Stdout, cmd.Stderr = log, log
 	x.must(cmd.Start())
+	x.t.Cleanup(func() {
+		if said, err := os.ReadFile(log.Name()); x.t.Failed() && err == nil {
+			x.t.Logf("stream said: %s", said)
+		}
+	})
 	return func(s syscall.Signal) {
 		x.t.Helper()
 		x.must(cmd.Process.Signal(s))

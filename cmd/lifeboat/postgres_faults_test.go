@@ -133,7 +133,7 @@ func TestPostgresConnection(t *testing.T) {
 	x.put([]byte("wrong secret\n"), "password")
 	pg.Put("pg_hba.conf", `local all all trust
 host all postgres 127.0.0.1/32 trust
-host replication locked 127.0.0.1/32 scram-sha-256
+host replication locked,missing 127.0.0.1/32 scram-sha-256
 host replication backup,weak 127.0.0.1/32 trust
 `)
 	pg.Restart("fast")
@@ -159,6 +159,7 @@ host replication backup,weak 127.0.0.1/32 trust
 		{name: "password in the environment", dsn: "postgres://locked@" + at + "/postgres", password: "wrong secret", code: 1, says: []string{"password authentication failed", "password_file"}},
 		{name: "password in a file", dsn: "postgres://locked@" + at + "/postgres", options: []string{"password_file: " + x.path("password")}, code: 1, says: []string{"password authentication failed", "password_file"}},
 		{name: "no password", dsn: "postgres://locked@" + at + "/postgres", code: 1, says: []string{"password authentication failed", "password_file"}},
+		{name: "a line in pg_hba.conf and no role", dsn: "postgres://missing@" + at + "/postgres", password: "secret", code: 1, says: []string{"password authentication failed", `is there a role "missing"`}},
 		{name: "no TLS", dsn: trust("require"), code: 1, says: []string{"server refused TLS", "ssl = on"}},
 		{name: "no line in pg_hba.conf", dsn: "postgres://stranger:secret@" + at + "/postgres", code: 1, says: []string{"no pg_hba.conf entry", `host replication "stranger"`}},
 		{name: "no such role", dsn: "postgres://nobody:secret@" + at + "/postgres", code: 1, says: []string{"no pg_hba.conf entry", `CREATE ROLE "nobody" REPLICATION LOGIN`}},
@@ -181,7 +182,9 @@ host replication backup,weak 127.0.0.1/32 trust
 	t.Setenv("PGPASSWORD", "the secret")
 	for _, dsn := range []string{trust("verify-ca") + rootcert, trust("require"), "host=127.0.0.1 port=" + fmt.Sprint(pg.Port) + " user=locked dbname=nowhere"} {
 		x.connects(dsn)
-		x.want(0, "doctor", "crm")
+		if s := x.want(0, "doctor", "crm"); !strings.Contains(s.out, "fix: write logs: continuous into its policy and run the daemon; by hand: lifeboat stream crm") {
+			t.Errorf("doctor does not say how the log is captured: %s", s)
+		}
 	}
 	x.real = true
 	x.want(0, "backup", "crm")

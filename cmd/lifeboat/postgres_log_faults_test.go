@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,15 +71,22 @@ func TestPostgresGap(t *testing.T) {
 	if s := x.run("doctor", "crm"); !strings.Contains(s.out, "invalidated") {
 		t.Errorf("doctor: %s", s)
 	}
+	for _, s := range []string{"max_slot_wal_keep_size = -1", "max_wal_size = '4GB'"} {
+		pg.Query("postgres", "ALTER SYSTEM SET "+s)
+	}
+	pg.Query("postgres", "SELECT pg_reload_conf()")
 	end = x.stream()
 	x.says("taking a new full snapshot")
-	for range 300 {
-		if strings.Count(x.want(0, "snapshots", "crm").out, "full") == 2 {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	x.says("is a full snapshot of crm")
 	x.streaming(pg)
+	pg.Query("postgres", "CHECKPOINT") // one that was under way may take the new slot's log, too
+	x.eventually("a full snapshot behind each gap", func() bool {
+		if pg.Query("postgres", "SELECT count(*) FROM pg_replication_slots WHERE active AND wal_status <> 'lost'")[0][0] != "1" {
+			return false
+		}
+		said := string(x.read("stream.log"))
+		return strings.Count(said, "taking a new full snapshot") == strings.Count(said, "is a full snapshot of crm")
+	}, bytes.NewBuffer(x.read("stream.log")))
 	if s := x.run("restore", "crm", "--identity", x.path("key"), "--to", x.path("never"), "--at", at); s.code != 4 {
 		t.Errorf("a time in the gap: %s", s)
 	}
@@ -123,15 +134,7 @@ func TestPostgresIdle(t *testing.T) {
 	pg.Query("postgres", "CHECKPOINT")
 	time.Sleep(3 * time.Second) // what the checkpoint wrote is captured
 	before := x.latest()
-	for range 45 {
-		if x.latest().After(before) {
-			break
-		}
-		time.Sleep(time.Second)
-	}
-	if !x.latest().After(before) {
-		t.Errorf("the window ends at %s for 45 s", before)
-	}
+	x.eventually("the window goes on", func() bool { return x.latest().After(before) }, bytes.NewBuffer(x.read("stream.log")))
 	end(syscall.SIGTERM)
 }
 
@@ -200,5 +203,36 @@ func TestPostgresLogObjects(t *testing.T) {
 	x.put(spoil("truncate", whole), "disk", middle)
 	if s := restore("d", "xid:"+xid); s.code != 0 {
 		t.Errorf("a transaction before the damage: %s", s)
+	}
+}
+
+// TestPostgresWithout loses the snapshot that is nearest to the end: what to do is said, and an older one and the log lead there, too.
+func TestPostgresWithout(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	x.streaming(pg)
+	add(pg, 2)
+	before := x.objects("disk")
+	x.want(0, "backup", "crm")
+	for _, name := range x.objects("disk") {
+		if strings.HasPrefix(name, "packs/") && !slices.Contains(before, name) {
+			x.must(os.Remove(x.path("disk", name)))
+		}
+	}
+	add(pg, 1)
+	x.caught(pg)
+	end(syscall.SIGTERM)
+	s := x.run("restore", "crm", "--identity", x.path("key"), "--to", x.path("never"))
+	hint := regexp.MustCompile(`--without (s\d+)`).FindStringSubmatch(s.err)
+	if s.code != 1 || hint == nil {
+		t.Fatalf("without the packs: %s", s)
+	}
+	x.want(2, "restore", "crm", "--identity", x.path("key"), "--to", x.path("never"), "--without", "s999")
+	_, query := x.boot(pg, "--without", hint[1])
+	if got, want := consistent(t, query), pg.Query("postgres", "SELECT max(id) FROM ledger")[0][0]; fmt.Sprint(got) != want {
+		t.Errorf("%d entries came back, not %s", got, want)
 	}
 }

@@ -36,7 +36,7 @@ func (x *fixture) whole(pg *testenv.Postgres, end func(syscall.Signal)) {
 // says waits until the stream has said a word.
 func (x *fixture) says(word string) {
 	x.t.Helper()
-	for range 600 {
+	for range 3600 { // of patience, on a busy machine
 		if strings.Contains(string(x.read("stream.log")), word) {
 			return
 		}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,18 +94,44 @@ func digests(query func(string) [][]string) string {
 // boot restores with --start and returns how to query the restored server.
 func (x *fixture) boot(pg *testenv.Postgres, args ...string) (dir string, query func(string) [][]string) {
 	x.t.Helper()
-	dir = filepath.Join(x.t.TempDir(), "restored")
-	for d := filepath.Dir(dir); d != os.TempDir(); d = filepath.Dir(d) {
-		x.must(os.Chmod(d, 0o755))
-	}
 	port := testenv.FreePort(x.t)
-	x.t.Cleanup(func() { testenv.StopPostgres(x.t, pg.Bin, dir) })
-	x.want(0, append([]string{"restore", "crm", "--identity", x.path("key"), "--to", dir, "--start", "--engine-bin", pg.Bin, "--port", strconv.Itoa(port)}, args...)...)
+	dir, _ = x.started(pg, append([]string{"--port", strconv.Itoa(port)}, args...)...)
 	return dir, func(sql string) [][]string {
 		x.t.Helper()
 		rows, err := testenv.Query(x.t.Context(), fmt.Sprintf("host=%s port=%d user=postgres database=postgres", dir, port), sql)
 		x.must(err)
 		return rows
+	}
+}
+
+// started restores with --start, which stops with the test.
+func (x *fixture) started(pg *testenv.Postgres, args ...string) (dir string, s said) {
+	x.t.Helper()
+	dir = filepath.Join(x.t.TempDir(), "restored")
+	for d := filepath.Dir(dir); d != os.TempDir(); d = filepath.Dir(d) {
+		x.must(os.Chmod(d, 0o755))
+	}
+	x.t.Cleanup(func() { testenv.StopPostgres(x.t, pg.Bin, dir) })
+	return dir, x.want(0, append([]string{"restore", "crm", "--identity", x.path("key"), "--to", dir, "--start", "--engine-bin", pg.Bin}, args...)...)
+}
+
+// TestStartedSaysHow does what `restore --start` tells to do, as the user who restored.
+func TestStartedSaysHow(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.want(0, "backup", "crm")
+	dir, said := x.started(pg, "--port", strconv.Itoa(testenv.FreePort(t)))
+	told := regexp.MustCompile(`it runs: connect with (.*); stop it with (.*)\n`).FindStringSubmatch(said.String())
+	if told == nil {
+		t.Fatal(said)
+	}
+	for _, command := range []string{told[1] + " -U postgres -c 'SELECT 1' postgres", told[2] + " -m immediate"} {
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", "cd / && "+command).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", command, err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "postmaster.pid")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it runs on: %v", err)
 	}
 }
 
@@ -191,5 +221,5 @@ func ownerOf(t *testing.T, path string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return int(info.Sys().(*syscall.Stat_t).Uid) //nolint:forcetypeassert // on Linux
+	return int(info.Sys().(*syscall.Stat_t).Uid) // on Linux
 }

@@ -15,6 +15,7 @@ import (
 
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
+	"lifeboat/daemon"
 	"lifeboat/journal"
 	"lifeboat/repository"
 )
@@ -24,11 +25,16 @@ var errTrust = errors.New("this is not the repository you trust")
 
 // reader opens the journal of a copy and checks that it is the trusted repository: the copy that --from names, or else the one
 // that reaches furthest.
-func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader, error) {
+func (a *app) reader(ctx context.Context, x access) (_ string, _ *repository.Reader, err error) {
 	copies, err := a.locate(ctx, x)
 	if err != nil {
 		return "", nil, err
 	}
+	defer func() {
+		if err != nil {
+			daemon.CloseAll(copies)
+		}
+	}()
 	readers, failed := openAll(ctx, copies)
 	var name string
 	var best *repository.Reader
@@ -53,7 +59,7 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 		}
 	}
 	if best == nil {
-		return "", nil, errors.Join(errs...)
+		return "", nil, errors.Join(append(errs, a.begun(x))...)
 	}
 	for _, err := range errs {
 		a.note("lifeboat: warning: %v: reading %s", err, name)
@@ -69,6 +75,18 @@ func (a *app) reader(ctx context.Context, x access) (string, *repository.Reader,
 		a.note("lifeboat: warning: %s ends with record %d, and this host knows %d: what is newest is missing", name, best.Chain.Len(), head.Seq)
 	}
 	return name, best, err
+}
+
+// begun says why nothing can be read on a host where nobody prepared anything yet.
+func (a *app) begun(x access) error {
+	cfg, err := a.config()
+	if err != nil || x.from != "" || identityPath(x) != "" {
+		return nil // it reads the copies of another host
+	}
+	if _, err := repository.HostKeys(cfg.StateDir); !absent(err) {
+		return nil
+	}
+	return fmt.Errorf("%w on this host: `lifeboat init` prepares its state and the targets", repository.ErrNotInitialised)
 }
 
 // straggle is how long the other copies have to answer once one did.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -36,6 +38,7 @@ type restoring struct {
 	access
 	engineOptions
 	source, to, at                          string
+	without                                 []string // snapshots
 	dry, start, before, reuse, yes, verbose bool
 	timeline                                uint64
 }
@@ -62,6 +65,7 @@ func (a *app) restore() *cobra.Command {
 	f.BoolVar(&x.yes, "yes", false, "do not ask before --reuse overwrites")
 	f.StringVar(&x.at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
 	f.BoolVar(&x.before, "before", false, "leave out the transaction that the point names")
+	f.StringSliceVar(&x.without, "without", nil, "leave out the snapshot `ID`, which is damaged: an older one and its log may lead to the point, too")
 	f.Uint64Var(&x.timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
 	f.BoolVar(&x.dry, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVarP(&x.verbose, "verbose", "v", false, "with --dry-run: name the packs")
@@ -79,17 +83,30 @@ func (x *restoring) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, replay, err := x.choose(ctx, r, x.source, point)
+	s, replay, err := x.choose(ctx, r, point)
 	for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
-		s, replay, err = x.choose(ctx, r, x.source, point)
+		s, replay, err = x.choose(ctx, r, point)
 	}
 	if err != nil {
 		return err
 	}
 	x.way(x.source, replay, point)
+	return x.follow(ctx, name, r, s, replay)
+}
+
+// lost adds to an error of reading a snapshot what else may lead to the point.
+func (x *restoring) lost(id string, err error) error {
+	if !chunkstore.Damaged(err) || strings.HasPrefix(x.at, "snapshot:") {
+		return err
+	}
+	return fmt.Errorf("%w; an older snapshot may lead there, too: repeat with --without %s", err, strings.Join(append(slices.Clone(x.without), id), ","))
+}
+
+// follow goes the way that was chosen.
+func (x *restoring) follow(ctx context.Context, name string, r *repository.Reader, s repository.Snapshot, replay *restore.Replay) error {
 	tree, err := r.TreeOf(ctx, s.SnapshotBody)
 	if err != nil {
-		return err
+		return x.lost(restore.FormatID(s.Seq), err)
 	}
 	row := restoreRow{Snapshot: snapshotJSON(s, map[string]string{name: "complete"}), From: name, To: x.to, reuse: x.reuse, verbose: x.verbose}
 	job := restore.Job{Tree: tree, Frames: r.Frames, Names: x.called, IDs: r.IDs}
@@ -152,7 +169,7 @@ func (x *restoring) open(ctx context.Context) (string, *repository.Reader, error
 // plan only says what would be done.
 func (x *restoring) plan(ctx context.Context, row restoreRow, job restore.Job) (err error) {
 	row.Plan, err = restore.DryRun(ctx, job)
-	return errors.Join(err, x.planned(row))
+	return errors.Join(x.lost(row.Snapshot.ID, err), x.planned(row))
 }
 
 // execute restores, and lets the engine start or check what came back.
@@ -164,10 +181,14 @@ func (x *restoring) execute(ctx context.Context, row restoreRow, job restore.Job
 	}
 	begin := x.now()
 	if row.Plan, err = x.bring(ctx, job, sink, job.Tree.Root.Size); err != nil {
-		return err
+		return x.lost(row.Snapshot.ID, err)
 	}
 	row.Duration = x.now().Sub(begin).Milliseconds()
-	if err := x.restored(row); err != nil || !x.start {
+	err = x.restored(row)
+	if err == nil && engine.tell != nil {
+		err = engine.tell()
+	}
+	if err != nil || !x.start {
 		return err
 	}
 	return engine.start(ctx)
@@ -177,10 +198,16 @@ func (x *restoring) execute(ctx context.Context, row restoreRow, job restore.Job
 const relists = 5
 
 // choose plans the way to a point.
-func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {
-	list, err := a.snapshotsOf(ctx, r, source)
+func (x *restoring) choose(ctx context.Context, r *repository.Reader, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {
+	list, err := x.snapshotsOf(ctx, r, x.source)
 	if err != nil {
 		return s, nil, err
+	}
+	for _, id := range x.without {
+		n := len(list)
+		if list = slices.DeleteFunc(list, func(s repository.Snapshot) bool { return restore.FormatID(s.Seq) == id }); len(list) == n {
+			return s, nil, usagef("--without %s: no snapshot of %s has this ID", id, x.source)
+		}
 	}
 	logs := restore.Logs{}
 	var all []restore.Candidate
@@ -194,13 +221,13 @@ func (a *app) choose(ctx context.Context, r *repository.Reader, source string, p
 		}
 		all = append(all, c)
 		if _, ok := logs[s.Log]; !ok {
-			if logs[s.Log], err = r.Log(ctx, source, s.Log); err != nil {
+			if logs[s.Log], err = r.Log(ctx, x.source, s.Log); err != nil {
 				return s, nil, err
 			}
 		}
 	}
 	if replay, err = restore.PlanReplay(ctx, all, logs, p); err != nil {
-		return s, nil, fmt.Errorf("restore %s: %w", source, err)
+		return s, nil, fmt.Errorf("restore %s: %w", x.source, err)
 	}
 	for _, s := range list {
 		if s.Seq == replay.Snapshot.Seq {

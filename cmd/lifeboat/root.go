@@ -36,6 +36,19 @@ const (
 	exitInterrupted = 130
 )
 
+// exitMeanings says the same to people, in the manual.
+var exitMeanings = []struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "done"},
+	{exitFailed, "failed"},
+	{exitUsage, "wrong usage or configuration"},
+	{exitVerdict, "done, and the verdict is bad: damage found, a target missed"},
+	{exitRefused, "refused, nothing touched: no such point, directory not empty, no or wrong identity, lock held"},
+	{exitInterrupted, "interrupted; safe to repeat"},
+}
+
 // app is one run of the program.
 type app struct {
 	in         io.Reader
@@ -49,8 +62,10 @@ type app struct {
 	identity   map[string][]byte // files that were read: a pipe can be read only once
 	unlimited  bool              // no target's bandwidth is limited
 	limits     sync.Map          // of targets, by name: one that is opened twice has one limit
+	beside     *app              // runs in the same process, and its limits hold for both
 	called     []string          // the copies of the reader at hand
 	noting     sync.Mutex        // held while a line is written
+	amid       bool              // backups go on beside: copies may be behind for a while
 }
 
 // usageError and verdictError choose their exit codes.
@@ -153,9 +168,25 @@ func (a *app) root() *cobra.Command {
 		return usagef("%w: see `%s --help`", err, c.CommandPath())
 	})
 	root.AddCommand(a.keygen(), a.initialise(), a.backup(), a.stream(), a.snapshots(), a.window(), a.log(), a.sources(), a.restore(), a.check(), a.healCommand(), a.copyCommand(), a.status(),
-		a.forget(), a.doctor(), a.keys(), a.audit(), a.demo(), a.version())
+		a.forget(), a.prune(), a.holds(), a.policy(), a.daemon(), a.doctor(), a.notify(), a.keys(), a.audit(), a.demo(), a.completion(), a.man(), a.version())
 	usageArgs(root)
+	strictHelp(root)
 	return root
+}
+
+// strictHelp makes `help` of what is not there a usage error; by itself it shows something else, and succeeds.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return // there is none
+	}
+	help.Args = func(_ *cobra.Command, args []string) error {
+		if of, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+			return wrongArgs(of, rest)
+		}
+		return nil
+	}
 }
 
 // usageArgs makes wrong arguments of every command usage errors.
@@ -168,6 +199,9 @@ func usageArgs(c *cobra.Command) {
 			}
 			return nil
 		}
+	}
+	if c.HasSubCommands() && c.RunE == nil { // without a command of its own it shows what there is, and takes nothing else
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	for _, sub := range c.Commands() {
 		usageArgs(sub)
@@ -219,6 +253,9 @@ func (a *app) printJSON(v any) error {
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }
+
+// printLine writes v for programs, in one line.
+func (a *app) printLine(v any) error { return json.NewEncoder(a.out).Encode(v) }
 
 func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON")

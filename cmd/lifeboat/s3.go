@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"lifeboat/config"
 	"lifeboat/internal/bandwidth"
 	"lifeboat/internal/clock"
+	"lifeboat/internal/secretfile"
 	"lifeboat/target"
 	"lifeboat/target/s3"
 )
@@ -26,11 +26,11 @@ func openS3(ctx context.Context, t config.Target, limit *bandwidth.Limit) (targe
 		Lock: s3.Lock{Mode: t.ObjectLock.Mode, For: t.ObjectLock.For.Length()}, Sweepable: sweepable, Now: clock.System, Limit: limit,
 	}
 	if t.SecretKeyFile != "" {
-		b, err := os.ReadFile(t.SecretKeyFile)
+		secret, err := secretfile.Read(t.SecretKeyFile, "secret_key_file")
 		if err != nil {
-			return nil, usagef("read secret_key_file of target %s: %w", t.Name, err)
+			return nil, usagef("target %s: %w", t.Name, err)
 		}
-		c.SecretKey = strings.TrimSpace(string(b))
+		c.SecretKey = strings.TrimSpace(secret)
 	}
 	opened, err := s3.Open(ctx, c)
 	if err != nil {

@@ -7,11 +7,14 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"lifeboat/config"
 	"lifeboat/internal/testenv"
+	"lifeboat/target"
 )
 
 // TestS3Host names the bucket in the host of a store that wants it so. No resolver knows that host, so the program reaches it through a proxy.
@@ -56,5 +59,29 @@ func TestS3Host(t *testing.T) {
 	}
 	if s := x.run("snapshots", "--from", "s3://other/a/b?endpoint=http://s3.internal&path_style=false"); s.code != 1 || !strings.Contains(s.err, "NoSuchBucket") {
 		t.Error(s)
+	}
+}
+
+// TestSecretKeyFile uses a secret of its own file, and refuses one that others can read.
+func TestSecretKeyFile(t *testing.T) {
+	store := testenv.StartS3(t)
+	store.Bucket("files", false)
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(store.SecretKey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Target{Name: "cloud", Type: config.S3, Bucket: "files", Endpoint: store.URL(), Region: testenv.S3Region, AccessKey: store.AccessKey, SecretKeyFile: file}
+	to, err := openS3(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := target.Store(t.Context(), to, "a", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openS3(t.Context(), c, nil); err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), "target cloud: the secret_key_file "+file+" can be read by others (mode 0644)") {
+		t.Errorf("a secret that others can read: %v", err)
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -24,8 +27,8 @@ import (
 	"lifeboat/internal/crm"
 )
 
-// clockEnv shifts the clock of a lifeboat that a script starts, by a duration such as 192h or -1h. Only the test binary
-// knows it.
+// clockEnv shifts the clock of a lifeboat that a test starts, by a duration such as 192h or -1h, or by the one that stands in @FILE at each moment. Only the
+// test binary knows it.
 const clockEnv = "LIFEBOAT_TEST_CLOCK"
 
 func TestMain(m *testing.M) {
@@ -43,13 +46,44 @@ func (t tests) Run() int {
 	return code
 }
 
-func lifeboatProgram() {
+// fastEnv makes a clock run faster from a time on: "60 2026-11-20T00:00:00Z" is a minute for each second since then.
+const fastEnv = "LIFEBOAT_TEST_CLOCK_RATE"
+
+// testClock is the clock that the environment asks for.
+func testClock() (clock.Clock, error) {
+	if file, ok := strings.CutPrefix(os.Getenv(clockEnv), "@"); ok {
+		return func() time.Time {
+			b, err := os.ReadFile(file)
+			shift, perr := time.ParseDuration(string(b))
+			if err := errors.Join(err, perr); err != nil {
+				panic(err)
+			}
+			return time.Now().Add(shift)
+		}, nil
+	}
 	shift, err := time.ParseDuration(os.Getenv(clockEnv) + "0s")
+	if err != nil {
+		return nil, err
+	}
+	rate, from, fast := strings.Cut(os.Getenv(fastEnv), " ")
+	if !fast {
+		return func() time.Time { return time.Now().Add(shift) }, nil
+	}
+	times, err := strconv.Atoi(rate)
+	if err != nil {
+		return nil, err
+	}
+	begin, err := time.Parse(time.RFC3339Nano, from)
+	return func() time.Time { return begin.Add(time.Since(begin) * time.Duration(times)).Add(shift) }, err
+}
+
+func lifeboatProgram() {
+	now, err := testClock()
 	if err != nil {
 		panic(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: clock.Clock(func() time.Time { return time.Now().Add(shift) })}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: now}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -85,6 +119,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"same":     same,
 	"is-empty": isEmpty,
 	"until":    until,
+	"webhook":  serveHook,
 }
 
 // exits CODE PROGRAM ARGS... runs a program that must end with this exit code, or with any.
@@ -270,4 +305,21 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("%s did not appear", args[0])
+}
+
+// webhook NAME CODE BODY starts a server that answers so until the script ends; $NAME is its address, and NAME.got what it was sent last.
+func serveHook(ts *testscript.TestScript, _ bool, args []string) {
+	code, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	got := ts.MkAbs(args[0] + ".got")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err = errors.Join(err, os.WriteFile(got, body, 0o600)); err != nil {
+			code = http.StatusInternalServerError
+		}
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, args[2]) // the client may be gone
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.Listener.Addr().String())
 }

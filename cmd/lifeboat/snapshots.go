@@ -35,13 +35,16 @@ type snapshotRow struct {
 	Size     int64             `json:"size"`
 	Read     int64             `json:"bytes_read"`
 	Stored   int64             `json:"bytes_stored"`
+	Changed  int64             `json:"bytes_changed"`
+	New      int64             `json:"bytes_new"`
+	Content  int64             `json:"bytes_content"`
 	Duration int64             `json:"duration_ms"`
 	Reads    float64           `json:"read_amplification"`
 	Copies   map[string]string `json:"copies"`
 }
 
 func snapshotJSON(s repository.Snapshot, copies map[string]string) snapshotRow {
-	return snapshotRow{restore.FormatID(s.Seq), s.Name, s.Engine, s.Kind, s.Taken, s.From, s.To, s.Size, s.Read, s.Stored, s.Duration, s.Amplification, copies}
+	return snapshotRow{restore.FormatID(s.Seq), s.Name, s.Engine, s.Kind, s.Taken, s.From, s.To, s.Size, s.Read, s.Stored, s.Changed, s.New, s.Content, s.Duration, s.Amplification, copies}
 }
 
 func (a *app) snapshots() *cobra.Command {
@@ -311,11 +314,13 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 		}
 		if order, ok := before.to.Compare(begin); s.Log != before.log || before.to.IsZero() || !ok || order < 0 {
 			reason := "no log is captured: a time in here means the snapshot at its beginning"
-			if len(logs.logs[logOf{s.Name, s.Log}].Objects) > 0 {
-				reason = "the log was not captured"
-			}
-			if s.Log != before.log {
+			switch {
+			case s.Log != before.log:
 				reason = "another database, or an older state of it, stood there from then on"
+			case logs.r.LogDropped(s.Name, s.Log):
+				reason = "retention has dropped the log: a time in here means the snapshot at its beginning"
+			case len(logs.logs[logOf{s.Name, s.Log}].Objects) > 0:
+				reason = "the log was not captured"
 			}
 			if s.Taken.Before(before.until) {
 				reason = "the host's clock went back here"

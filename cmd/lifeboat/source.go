@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
+	"lifeboat/internal/secretfile"
 	"lifeboat/repository"
 	"lifeboat/snapshot"
+	"lifeboat/source/files"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 )
@@ -99,11 +100,26 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 	case config.SQLite:
 		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
 	case config.Postgres:
-		password, err := password(s.PasswordFile)
+		password, err := secretfile.Read(s.PasswordFile, "password file")
+		if err != nil {
+			return nil, s, usageError{err}
+		}
 		src := postgres.New(s.DSN.Reveal(), password)
 		src.Slot = slotName(cfg.Repository, s.Name)
-		return src, s, err
-	case config.MySQL, config.Files:
+		return src, s, nil
+	case config.Files:
+		o := files.Options{Paths: s.Paths, Exclude: s.Exclude, Fingerprints: s.Fingerprints, Private: []string{cfg.StateDir}, Now: a.now}
+		for _, t := range cfg.Targets {
+			if t.Type == config.Local {
+				o.Private = append(o.Private, t.Path)
+			}
+		}
+		src, err := files.New(o)
+		if err != nil {
+			return nil, s, usagef("source %s: %w", name, err)
+		}
+		return src, s, nil
+	case config.MySQL:
 	}
 	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
 }
@@ -117,24 +133,4 @@ func slotName(repository, source string) string {
 		return '_'
 	}, strings.ToLower("lifeboat_"+repository+"_"+source))
 	return name[:min(len(name), 63)]
-}
-
-// password reads the first line of a password file that nobody else can read.
-func password(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", usagef("read the password file: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", usagef("the password file %s can be read by others (mode %04o): chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", usagef("read the password file: %w", err)
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.TrimSuffix(line, "\r"), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"lifeboat/daemon"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/target"
@@ -53,15 +54,21 @@ type statusReport struct {
 	Copies      []copyStatus   `json:"copies"`
 	Policies    []policyStatus `json:"policies"`
 	Foreign     string         `json:"foreign,omitempty"` // somebody else writes
+	Daemon      *daemon.Status `json:"daemon"`            // null where none runs
 }
 
 func (a *app) status() *cobra.Command {
+	var watch bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show the last backup of every source and the state of every copy",
+		Short: "Show the last backup of every source, the state of every copy, and what the daemon does",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if watch {
+				return a.watch(c.Context())
+			}
 			x := access{}
+			before, _ := a.head() // than the copies, so that a commit meanwhile leaves none behind; without one they alone tell
 			r, list, err := a.list(c.Context(), x, nil)
 			if err != nil {
 				return err
@@ -71,12 +78,9 @@ func (a *app) status() *cobra.Command {
 				return err
 			}
 			positions := a.positions(c.Context(), x, r)
-			var head uint64
+			head := before.Seq // copies that were all cut back are behind, too
 			for _, p := range positions {
 				head = max(head, p.Position)
-			}
-			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil {
-				head = max(head, known.Seq) // copies that were all cut back are behind, too
 			}
 			report.copies(positions, head)
 			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil && known.Seq <= r.Chain.Len() && (known.Seq < r.Chain.Len() || journal.Hash(r.Chain.Entries()[known.Seq-1].Raw) != known.Hash) {
@@ -90,9 +94,16 @@ func (a *app) status() *cobra.Command {
 			}
 			a.details(c.Context(), &report, positions, r)
 			report.judge(a.cfg, positions)
+			if report.Daemon, err = a.askDaemon(c.Context()); err != nil {
+				return err
+			}
+			if report.Daemon != nil && report.Daemon.Trouble() != "" {
+				report.Verdict = "bad"
+			}
 			return a.reported(report)
 		},
 	}
+	c.Flags().BoolVar(&watch, "watch", false, "show what the daemon does, until interrupted")
 	return a.jsonFlag(c)
 }
 
@@ -117,7 +128,7 @@ func (r *statusReport) copies(positions []*repository.Copy, head uint64) {
 // details adds what is known of each copy beyond its state.
 func (a *app) details(ctx context.Context, report *statusReport, positions []*repository.Copy, r *repository.Reader) {
 	var newest []target.Object
-	began := r.Chain.Entries()[0].Time
+	founded := r.Chain.Entries()[0].Time
 	if all := r.Chain.Snapshots(); len(all) > 0 {
 		last := all[len(all)-1]
 		newest = append(slices.Clone(last.Objects), target.Object{Name: journal.Name(last.Seq)})
@@ -138,21 +149,13 @@ func (a *app) details(ctx context.Context, report *statusReport, positions []*re
 		}
 		s.LockedUntil = locked(ctx, p.Target, newest, a.now())
 		if r, ok := p.Target.(target.Retainer); ok {
-			at := a.lapse(p.Name, r, began)
+			at := repository.LocksLapse(a.cfg.StateDir, p.Name, r, founded)
 			s.LocksLapse = &at
-			if at.Sub(a.now()) < r.Term()/2 {
+			if repository.LocksLapsing(at, r.Term(), a.now()) {
 				report.Verdict, s.lapsing = "bad", true
 			}
 		}
 	}
-}
-
-// lapse is when the first lock on something that is needed can lapse.
-func (a *app) lapse(name string, r target.Retainer, began time.Time) time.Time {
-	if at := repository.LocksRenewed(a.cfg.StateDir, name); !at.IsZero() {
-		began = at
-	}
-	return began.Add(r.Term()).UTC()
 }
 
 func (r *statusReport) source(name string, list []repository.Snapshot, positions []*repository.Copy, now time.Time) {
@@ -204,8 +207,14 @@ func (a *app) reported(r statusReport) error {
 		if err := w.Flush(); err != nil {
 			return err
 		}
+		if err := showDaemon(a.out, r.Daemon, a.now()); err != nil {
+			return err
+		}
 	}
 	var bad []string
+	if r.Daemon != nil && r.Daemon.Trouble() != "" {
+		bad = append(bad, r.Daemon.Trouble())
+	}
 	if r.Foreign != "" {
 		bad = append(bad, r.Foreign)
 	}

@@ -8,15 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/daemon"
 	"lifeboat/repository"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 )
 
-// streamEvery is the least time between two objects of a log on a local copy.
-const streamEvery = time.Second
-
-// The pause before a stream that broke off is taken up again grows between these.
+// The pause before a full snapshot is tried again grows between these.
 const (
 	shortPause = time.Second
 	longPause  = 30 * time.Second
@@ -26,64 +24,49 @@ func (a *app) stream() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stream SOURCE",
 		Short: "Capture the log of a source as it comes, until interrupted",
-		Long:  "Captures the log of a source as it comes, so that it can be restored to any second. It runs until it is interrupted, takes up again what breaks off, and takes a new full snapshot where the server has dropped log that was not captured. Backups go on beside it.",
+		Long:  "Captures the log of a source as it comes, so that it can be restored to any second. It runs until it is interrupted, takes up again what breaks off, and takes a new full snapshot where the server has dropped log that was not captured. Backups go on beside it. The daemon does this by itself.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			pause, opened := shortPause, false
-			for {
-				begin := a.now()
-				err := a.capture(c.Context(), args[0], &opened)
-				if c.Context().Err() != nil {
-					return nil // an end that was asked for
-				}
-				// A wrong or lagging server at first is a refusal; later it is a failover on its way.
-				if err == nil || exitCode(err) != exitFailed && (!opened || !errors.Is(err, snapshot.ErrOther)) {
-					return err
-				}
-				if a.now().Sub(begin) > longPause {
-					pause = shortPause
-				}
-				a.note("lifeboat: %s\ntrying again in %s", message(err), pause)
-				select {
-				case <-time.After(pause):
-				case <-c.Context().Done():
-					return nil
-				}
-				pause = min(2*pause, longPause)
-			}
+			var healing sync.WaitGroup
+			defer healing.Wait()
+			ctx, stop := context.WithCancel(c.Context())
+			defer stop()
+			return a.streamer(ctx, args[0], &healing).Run(ctx)
 		},
 	}
 }
 
-// capture captures the log once, until something breaks; opened says that it began.
-func (a *app) capture(ctx context.Context, name string, opened *bool) error {
-	src, cfg, err := a.source(name)
-	if err != nil {
-		return err
-	}
-	logged, ok := src.(snapshot.LogSource)
-	if !ok {
-		return usagef("source %s: the log of engine %s cannot be captured: `lifeboat backup` takes snapshots", name, cfg.Engine)
-	}
-	c, err := a.hostConfig(ctx, false)
-	if err != nil {
-		return err
-	}
-	heal, stop := context.WithCancel(ctx)
-	var healing sync.WaitGroup
-	defer healing.Wait()
-	defer stop()
-	err = repository.CaptureLog(ctx, c, repository.Stream{
-		Name: name, Source: logged, Every: streamEvery,
+// streamer captures the log of a source and says what happens.
+func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup) *daemon.Streamer {
+	return &daemon.Streamer{
+		Name: name,
+		Open: func(ctx context.Context) (c repository.Config, src snapshot.LogSource, closing func(), err error) {
+			found, cfg, err := a.source(name)
+			if err != nil {
+				return c, nil, nil, err
+			}
+			src, ok := found.(snapshot.LogSource)
+			if !ok {
+				return c, nil, nil, usagef("source %s: the log of engine %s cannot be captured: `lifeboat backup` takes snapshots", name, cfg.Engine)
+			}
+			c, err = a.hostConfig(ctx, false)
+			return c, src, func() { daemon.CloseAll(c.Copies) }, err
+		},
+		// A wrong or lagging server at first is a refusal; later it is a failover on its way.
+		Hopeless: func(err error, opened bool) bool {
+			return exitCode(err) != exitFailed && (!opened || !errors.Is(err, snapshot.ErrOther))
+		},
 		Opened: func(at snapshot.Pos) {
-			*opened = true
 			if at.IsZero() {
 				a.note("capturing the log of %s from now on", name)
 			} else {
 				a.note("capturing the log of %s from %s on", name, at)
 			}
 		},
-		Failed: func(target string, err error) {
+		Broken: func(err error, pause time.Duration) {
+			a.note("lifeboat: %s\ntrying again in %s", message(err), pause)
+		},
+		Missed: func(target string, err error) {
 			if err != nil {
 				a.note("warning: target %s: %s", target, message(err))
 			} else {
@@ -93,12 +76,11 @@ func (a *app) capture(ctx context.Context, name string, opened *bool) error {
 		Unrecorded: func(err error) {
 			a.note("warning: the log is stored, and the journal could not be told so: %s\ntrying again later", message(err))
 		},
-		Gap: func(behind snapshot.Pos) {
+		Full: func(behind snapshot.Pos) {
 			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", behind)
-			healing.Go(func() { a.heal(heal, name) })
+			healing.Go(func() { a.heal(ctx, name) })
 		},
-	})
-	return err
+	}
 }
 
 // heal takes a full snapshot, from whose end on every point can be reached again, and tries until there is one.

@@ -14,9 +14,8 @@ func (a *app) version() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v, revision := "unknown", ""
+			v, revision := buildVersion(), ""
 			if info, ok := debug.ReadBuildInfo(); ok {
-				v = info.Main.Version
 				revision = "of an unknown revision"
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
@@ -32,4 +31,12 @@ func (a *app) version() *cobra.Command {
 		},
 	}
 	return a.jsonFlag(c)
+}
+
+// buildVersion is the version of the module that this program was built of.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }

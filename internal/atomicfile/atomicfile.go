@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // private is the mode of a file until its writer says otherwise: what is written may be a secret.
@@ -96,6 +97,22 @@ func SyncDir(dir string) error {
 	}
 	if err := errors.Join(d.Sync(), d.Close()); err != nil {
 		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Clean removes the temporary files in dir that crashes left of files which of picks by their names. Nobody may be writing one of these.
+func Clean(dir string, of func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		name, _, temporary := strings.Cut(e.Name(), ".tmp-")
+		name, hidden := strings.CutPrefix(name, ".")
+		if temporary && hidden && of(name) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove what a crash left in %s: %w", dir, err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type rule struct {
 }
 
 // leaves import nothing of the module and anything may import them.
-var leaves = []string{"internal/clock", "internal/atomicfile", "internal/bandwidth"}
+var leaves = []string{"internal/clock", "internal/atomicfile", "internal/bandwidth", "internal/calendar", "internal/secretfile"}
 
 // testOnly packages serve tests and benchmarks; the demo's CRM is the one exception.
 var testOnly = []string{"target/targettest", "target/faulty", "internal/crm", "internal/strike", "internal/testenv"}
@@ -37,7 +37,9 @@ var rules = []rule{
 	{pkg: "internal/layering"},
 	{pkg: "internal/clock"},
 	{pkg: "internal/atomicfile"},
-	{pkg: "internal/bandwidth"},
+	{pkg: "internal/bandwidth", may: []string{"internal/calendar"}},
+	{pkg: "internal/calendar"},
+	{pkg: "internal/secretfile"},
 	{pkg: "internal/strike"},
 	{pkg: "internal/crm"},
 	{pkg: "internal/testenv"},
@@ -46,6 +48,7 @@ var rules = []rule{
 	{pkg: "crypto"},
 	{pkg: "policies"},
 	{pkg: "config"},
+	{pkg: "notify", may: []string{"config"}},
 	{pkg: "chunkstore", may: mayJournal},
 	{pkg: "journal", may: mayJournal},
 	{pkg: "snapshot", may: maySnapshot},
@@ -70,7 +73,8 @@ var mayUseTestOnly = []rule{
 }
 
 // owners are outside dependencies that only one part of the module may know, beside what starts the servers of tests.
-var owners = map[string]string{"github.com/aws/": "target/s3", "github.com/pkg/sftp": "target/sftp", "golang.org/x/crypto/ssh": "target/sftp"}
+var owners = map[string]string{"github.com/aws/": "target/s3", "github.com/pkg/sftp": "target/sftp", "golang.org/x/crypto/ssh": "target/sftp",
+	"github.com/wneessen/go-mail": "notify"}
 
 // badNames say nothing about what is inside.
 var badNames = []string{"util", "utils", "common", "helper", "helpers", "types", "models", "manager", "misc", "shared"}

@@ -216,7 +216,7 @@ func FreePort(t TB) int {
 }
 
 func portOf(l net.Listener) int {
-	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener has no other
+	return l.Addr().(*net.TCPAddr).Port // a TCP listener has no other
 }
 
 // command runs as the user postgres where this process is root, which a server refuses to be run by.

@@ -59,7 +59,7 @@ func StartProxy(t TB, addr string) *Proxy {
 				t.Errorf("accept a connection: %v", err)
 				return
 			}
-			wg.Go(func() { p.serve(c.(*net.TCPConn), addr) }) //nolint:forcetypeassert // a TCP listener has no other
+			wg.Go(func() { p.serve(c.(*net.TCPConn), addr) }) // a TCP listener has no other
 		}
 	})
 	t.Cleanup(func() {
@@ -94,7 +94,7 @@ func (p *Proxy) serve(client *net.TCPConn, addr string) {
 		_ = client.Close()
 		return
 	}
-	server := c.(*net.TCPConn) //nolint:forcetypeassert // of TCP
+	server := c.(*net.TCPConn) // of TCP
 	p.mu.Lock()
 	p.open[client], p.open[server] = true, true
 	p.mu.Unlock()

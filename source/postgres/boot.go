@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -83,7 +84,20 @@ func Boot(ctx context.Context, bin string, l Layout, m Manifest, r *restore.Repl
 	if err := reached(ctx, l, dir, port, m, r); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("it runs: connect with psql -h %s -p %d; stop it with %s -D %s stop", dir, port, filepath.Join(bin, "pg_ctl"), dir), nil
+	as := asOwner(l.Owner)
+	return fmt.Sprintf("it runs: connect with %spsql -h %s -p %d; stop it with %s%s -D %s stop", as, dir, port, as, filepath.Join(bin, "pg_ctl"), dir), nil
+}
+
+// asOwner is what root puts before a command for whom the cluster belongs to: it has no role in it, and pg_ctl refuses it.
+func asOwner(o *restore.Owner) string {
+	if o == nil || o.UID == os.Geteuid() {
+		return ""
+	}
+	u, err := user.LookupId(strconv.Itoa(o.UID))
+	if err != nil { // nobody has a name for it
+		return fmt.Sprintf("setpriv --reuid %d --regid %d --clear-groups -- ", o.UID, o.GID)
+	}
+	return "runuser -u " + u.Username + " -- "
 }
 
 // reached asks a started cluster how far it came.

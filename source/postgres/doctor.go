@@ -115,6 +115,8 @@ func (e *examination) senders(ctx context.Context, limit string) {
 	e.add("max_wal_senders", snapshot.OK, limit, "")
 }
 
+const captureFix = "write logs: continuous into its policy and run the daemon; by hand: lifeboat stream <source>"
+
 // slotLag tells how much log the permanent slot keeps on the server. Servers before version 15 do not tell.
 func (e *examination) slotLag(ses *session, slot string) {
 	if ses.version < 150000 || slot == "" {
@@ -122,12 +124,12 @@ func (e *examination) slotLag(ses *session, slot string) {
 	}
 	row, err := ses.row(fmt.Sprintf("READ_REPLICATION_SLOT %q", slot), 2)
 	if err != nil || row[0] == "" {
-		e.add("stream", snapshot.Warn, "the log is not captured: only snapshots can be restored", "lifeboat stream <source>")
+		e.add("stream", snapshot.Warn, "the log is not captured: only snapshots can be restored", captureFix)
 		return
 	}
 	at, err := parseLSN(row[1])
 	if err != nil {
-		e.add("stream", snapshot.Warn, fmt.Sprintf("slot %s keeps no log: it was invalidated, or never used", slot), "lifeboat stream <source>")
+		e.add("stream", snapshot.Warn, fmt.Sprintf("slot %s keeps no log: it was invalidated, or never used", slot), captureFix)
 		return
 	}
 	e.add("stream", snapshot.OK, fmt.Sprintf("slot %s keeps %s of log on the server", slot, humanize.IBytes(uint64(max(ses.position, at)-at))), "")

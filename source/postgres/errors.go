@@ -44,7 +44,7 @@ const (
 
 // hints say what to do next, by SQLSTATE. <user> is the one of the DSN.
 var hints = map[string]string{
-	invalidPassword: "set password_file, PGPASSWORD or a .pgpass entry for this user",
+	invalidPassword: "is there a role <user>, and is its password the one in password_file, PGPASSWORD or .pgpass?",
 	notAuthorised:   "as a superuser: CREATE ROLE <user> REPLICATION LOGIN, if it is missing; then a line in pg_hba.conf such as `host replication <user> <this address>/32 scram-sha-256`, and SELECT pg_reload_conf()",
 	noPrivilege:     "as a superuser: ALTER ROLE <user> REPLICATION;",
 	tooMany:         "as a superuser: ALTER SYSTEM SET wal_level = replica; ALTER SYSTEM SET max_wal_senders = 10; -- and restart the server (a backup uses two while it runs, stream one; wal_level may stay logical)",

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"lifeboat/internal/clock"
 	"lifeboat/snapshot"
 )
 
@@ -207,8 +208,10 @@ func (t *stream) send(answer bool) {
 	} else {
 		b = append(b, 0)
 	}
-	t.session.Frontend().Send(&pgproto3.CopyData{Data: b})
-	_ = t.session.Frontend().Flush()
+	// Not by the session's frontend: the goroutine that reads uses it at the same time, and so does pgx behind a connection that broke.
+	if b, err := (&pgproto3.CopyData{Data: b}).Encode(nil); err == nil { // it fails for what is too long alone
+		_, _ = t.session.Conn().Write(b)
+	}
 }
 
 // line streams one timeline and, where the server has left it, moves to the next; nil then.
@@ -302,8 +305,8 @@ func (t *stream) start() error {
 
 // receive returns the next message, and gives up on a server that is silent for long.
 func (t *stream) receive() (pgproto3.BackendMessage, error) {
-	_ = t.session.Conn().SetReadDeadline(time.Now().Add(silence)) //nolint:forbidigo // a deadline of the connection
-	if err := t.session.ctx.Err(); err != nil {                   // its watch set a deadline before this one
+	_ = t.session.Conn().SetReadDeadline(clock.System().Add(silence)) // of a broken connection reading says so
+	if err := t.session.ctx.Err(); err != nil {                       // its watch set a deadline before this one
 		return nil, err
 	}
 	m, err := t.session.receive()

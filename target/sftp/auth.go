@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"lifeboat/internal/secretfile"
 )
 
 // keys are who connects.
@@ -37,16 +40,12 @@ func (t *Target) keys(ctx context.Context) (*keys, error) {
 
 // fileKey reads a private key that nobody else can read.
 func fileKey(file string) (*keys, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the key: %w: correct key_file, or make a key with ssh-keygen -t ed25519", err)
+	b, err := secretfile.ReadAll(file, "key file")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: correct key_file, or make a key with ssh-keygen -t ed25519", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("the key file %s can be read by others (mode %04o): chmod 600 %s", file, info.Mode().Perm(), file)
-	}
-	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the key: %w", err)
+		return nil, err
 	}
 	signer, err := ssh.ParsePrivateKey(b)
 	var locked *ssh.PassphraseMissingError
