@@ -29,7 +29,7 @@ var (
 	mayCapture    = append([]string{"snapshot"}, maySnapshot...)
 	mayRestore    = append([]string{"capture"}, mayCapture...)
 	mayVerify     = append([]string{"restore"}, mayRestore...)
-	mayRepository = append([]string{"verify", "catalog", "policies", "config", "target/*"}, mayVerify...)
+	mayRepository = append([]string{"verify", "evidence", "catalog", "policies", "config", "target/*"}, mayVerify...)
 )
 
 // rules has a line for each package; the first whose pattern fits is the one that counts.
@@ -54,9 +54,10 @@ var rules = []rule{
 	{pkg: "snapshot", may: maySnapshot},
 	{pkg: "capture", may: mayCapture},
 	{pkg: "restore", may: mayRestore},
-	{pkg: "verify", may: mayVerify},
+	{pkg: "evidence"},
+	{pkg: "verify", may: append([]string{"evidence"}, mayVerify...)},
 	{pkg: "catalog", may: mayRestore},
-	{pkg: "source/*", may: []string{"restore", "capture", "snapshot"}},
+	{pkg: "source/*", may: []string{"verify", "evidence", "restore", "capture", "snapshot"}},
 	{pkg: "repository", may: mayRepository},
 	{pkg: "daemon", may: []string{"**"}, never: []string{"cmd/**"}},
 	{pkg: "cmd/**", may: []string{"**"}},
