@@ -33,6 +33,11 @@ const (
 	Log      Type = "log"
 	Hold     Type = "hold"
 	Release  Type = "release"
+	Drill    Type = "drill"
+	Review   Type = "review"
+	Policy   Type = "policy"
+	Restore  Type = "restore"
+	Denied   Type = "denied"
 )
 
 // Limits in bytes; what is larger is damage or an attack.
@@ -53,6 +58,9 @@ type Record struct {
 	Time       time.Time       `json:"time"`
 	HostClock  *time.Time      `json:"host_clock,omitempty"` // the host's reading, where it differs from Time
 	By         string          `json:"by"`
+	From       string          `json:"from,omitempty"`     // address or terminal of who acted
+	Happened   *time.Time      `json:"happened,omitempty"` // where it was noted before it could be recorded
+	Note       string          `json:"note,omitempty"`     // what was noted is recorded once, by this
 	Reason     string          `json:"reason,omitempty"`
 	Type       Type            `json:"type"`
 	Objects    []target.Object `json:"objects,omitempty"`
@@ -69,6 +77,11 @@ type Record struct {
 	Log      *LogBody      `json:"log,omitempty"`
 	Hold     *HoldBody     `json:"hold,omitempty"`
 	Release  *ReleaseBody  `json:"release,omitempty"`
+	Drill    *DrillBody    `json:"drill,omitempty"`
+	Review   *ReviewBody   `json:"review,omitempty"`
+	Policy   *PolicyBody   `json:"policy,omitempty"`
+	Restore  *RestoreBody  `json:"restore,omitempty"`
+	Denied   *DeniedBody   `json:"denied,omitempty"`
 }
 
 // InitBody founds a repository.
@@ -189,6 +202,53 @@ type LogBody struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Gap    string `json:"gap,omitempty"`
+}
+
+// DrillBody says what a restore drill came to. The report stands sealed under objects. Durations are milliseconds, sizes bytes.
+type DrillBody struct {
+	Source   string      `json:"source"` // opaque, as the two that follow
+	Policy   string      `json:"policy"`
+	Copy     string      `json:"copy,omitempty"` // that was read
+	Report   string      `json:"report"`         // SHA-256 of the report's envelope, hex
+	Result   string      `json:"result"`         // pass, fail or inconclusive
+	Mode     string      `json:"mode"`
+	Due      *time.Time  `json:"due,omitempty"` // the time of a schedule that it serves
+	Missed   []time.Time `json:"missed,omitempty"`
+	Began    time.Time   `json:"began"`
+	Snapshot uint64      `json:"snapshot,omitempty"`
+	RTO      int64       `json:"rto_ms"`
+	RPO      int64       `json:"rpo_ms"`
+	Fetch    int64       `json:"restore_ms"` // of RTO: from the plan until everything is written
+	Replay   int64       `json:"replay_ms"`  // of RTO: until the engine is ready
+	Size     int64       `json:"size"`
+	LogSize  int64       `json:"log_bytes"`
+}
+
+// ReviewBody says that somebody has read a report.
+type ReviewBody struct {
+	Report string `json:"report"` // SHA-256 of its envelope, hex
+	As     string `json:"as"`     // who, in their own words
+}
+
+// PolicyBody says how a policy reads from now on. Its text stands sealed under objects.
+type PolicyBody struct {
+	Policy string `json:"policy"` // opaque
+	Digest string `json:"sha256"` // of its text, hex; empty: there is no such policy any more
+}
+
+// RestoreBody says that somebody has restored a source.
+type RestoreBody struct {
+	Source   string `json:"source"` // opaque
+	Snapshot uint64 `json:"snapshot"`
+	Point    string `json:"point"` // as it was asked for
+	Result   string `json:"result"`
+}
+
+// DeniedBody says that somebody was refused.
+type DeniedBody struct {
+	At    string `json:"at"` // socket
+	Who   string `json:"who"`
+	Count int    `json:"count"` // how often, since the last such record
 }
 
 // Entry is a verified record with the bytes that were signed.
