@@ -16,6 +16,7 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/internal/clock"
+	"lifeboat/internal/redact"
 	"lifeboat/internal/secretfile"
 )
 
@@ -161,9 +162,9 @@ const maxAnswer = 300
 // line makes what a peer said, or what came of asking it, fit for a log.
 func (h hidden) line(s string) string {
 	for _, secret := range h {
-		s = strings.ReplaceAll(s, secret, redacted)
+		s = strings.ReplaceAll(s, secret, redact.Mark)
 	}
-	return clip(oneLine(withoutSecrets(s)), maxAnswer)
+	return clip(oneLine(redact.Text(s)), maxAnswer)
 }
 
 // err is an error of that text. It does not wrap what could be printed with a secret.

@@ -5,11 +5,12 @@ package notify
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
+
+	"lifeboat/internal/redact"
 )
 
 // Kind is what an event is about.
@@ -76,8 +77,8 @@ func (e Event) tidy(now time.Time) Event {
 	for _, s := range []*string{&e.Key, &e.Repository, &e.Host, &e.Policy, &e.Source, &e.Target} {
 		*s = clip(oneLine(*s), maxName)
 	}
-	e.Title = clip(oneLine(withoutSecrets(e.Title)), maxTitle)
-	e.Detail = clip(printable(withoutSecrets(e.Detail)), maxDetail)
+	e.Title = clip(oneLine(redact.Text(e.Title)), maxTitle)
+	e.Detail = clip(printable(redact.Text(e.Detail)), maxDetail)
 	if e.At.IsZero() {
 		e.At = now
 	}
@@ -170,16 +171,4 @@ func printable(s string) string {
 
 func oneLine(s string) string {
 	return printable(strings.Join(strings.Fields(s), " "))
-}
-
-const redacted = "[redacted]"
-
-var (
-	passwordInURL = regexp.MustCompile(`(://[^\s/:@]*):[^\s@]*@`)
-	assigned      = regexp.MustCompile(`(?i)\b(password|passwd|pwd|secret|token|access_token|secret_key|api_?key|sign)(\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&,;]+)`)
-)
-
-// withoutSecrets takes out what looks like a password, should one have slipped into a text in spite of all care.
-func withoutSecrets(s string) string {
-	return assigned.ReplaceAllString(passwordInURL.ReplaceAllString(s, "$1:"+redacted+"@"), "$1$2"+redacted)
 }
