@@ -1,0 +1,97 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+
+	"lifeboat/evidence"
+)
+
+// Assertion is what a policy says of the first column of the first row of a statement.
+type Assertion struct {
+	Name     string
+	SQL      string
+	Severity evidence.Severity
+	Equals   *string
+	Min, Max *float64
+	Matches  *regexp.Regexp
+	Within   float64 // share of the value in the last drill; 0: none
+}
+
+// assertion asks it. A statement about which nothing is said only has to succeed.
+func (a *asking) assertion(s Assertion) func(context.Context, *evidence.Check) error {
+	return func(ctx context.Context, c *evidence.Check) error {
+		c.What, c.SQL = "statement of the policy", statement(s.SQL)
+		value, null, err := a.db.Query(ctx, s.SQL)
+		if err != nil {
+			return err
+		}
+		if c.Observed = value; null {
+			c.Observed = "NULL"
+		}
+		return s.judge(c, value, null, a.last(c))
+	}
+}
+
+// last is what the same statement gave in the last drill.
+func (a *asking) last(c *evidence.Check) *string {
+	if a.Before == nil {
+		return nil
+	}
+	for _, b := range a.Before.Checks {
+		if b.ID == c.ID && b.SQL == c.SQL && b.Verdict != evidence.Inconclusive {
+			return &b.Observed
+		}
+	}
+	return nil
+}
+
+func (s Assertion) judge(c *evidence.Check, value string, null bool, last *string) error {
+	expect := func(ok bool, format string, args ...any) {
+		if c.Expected != "" {
+			c.Expected += ", "
+		}
+		if c.Expected += fmt.Sprintf(format, args...); !ok {
+			c.Verdict = evidence.Fail
+		}
+	}
+	if s.Equals != nil {
+		expect(!null && value == *s.Equals, "equal to %s", *s.Equals)
+	}
+	if s.Matches != nil {
+		expect(!null && s.Matches.MatchString(value), "matching %s", s.Matches)
+	}
+	if s.Min == nil && s.Max == nil && s.Within == 0 {
+		if c.Expected == "" {
+			c.Expected = "an answer"
+		}
+		return nil
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || null || math.IsNaN(n) {
+		expect(false, "a number")
+		return nil
+	}
+	if s.Min != nil {
+		expect(n >= *s.Min, "at least %v", *s.Min)
+	}
+	if s.Max != nil {
+		expect(n <= *s.Max, "at most %v", *s.Max)
+	}
+	if s.Within == 0 {
+		return nil
+	}
+	if last == nil {
+		expect(true, "within %v %% of the last drill, of which there is none", 100*s.Within)
+		return nil
+	}
+	before, err := strconv.ParseFloat(*last, 64)
+	if err != nil {
+		return fmt.Errorf("compare with the last drill: its value %q is no number", *last)
+	}
+	expect(math.Abs(n-before) <= s.Within*math.Abs(before), "within %v %% of %v, the value of the last drill", 100*s.Within, before)
+	return nil
+}
