@@ -142,23 +142,6 @@ type Copies struct {
 	Count, Media, Offsite, Immutable int
 }
 
-// Drill is how a policy proves its backups.
-type Drill struct {
-	Schedule *calendar.Cron
-	RTO      calendar.Duration // how long a restore may take
-	Select   string            // how the point to restore is picked
-	Window   calendar.Duration // how far back it may be
-	From     string            // a target's name, or "rotate"
-	Checks   []Check
-}
-
-// Check is an assertion about the restored database: the first column of the first row is at least Min.
-type Check struct {
-	Name string
-	SQL  string
-	Min  *float64 // nil: the statement only has to succeed
-}
-
 // Notify is one place to tell what happened. Which of the fields are set depends on the kind.
 type Notify struct {
 	Kind         string // "webhook", "smtp", "dingtalk" or "wecom"

@@ -45,7 +45,8 @@ func TestParseEverythingDocumented(t *testing.T) {
 		}
 		return c.In(shanghai)
 	}
-	least, yes, no := 1.0, true, false
+	number := func(f float64) *float64 { return &f }
+	yes, no := true, false
 	want := &config.Config{
 		Repository: "crm-prod",
 		StateDir:   "/var/lib/lifeboat",
@@ -83,7 +84,14 @@ func TestParseEverythingDocumented(t *testing.T) {
 			Copies:    config.Copies{Count: 3, Media: 2, Offsite: 1},
 			Heartbeat: "https://ping.example.com/t0ken",
 			Drill: config.Drill{Schedule: cron("0 4 * * 6"), RTO: dur(4, "h"), Select: "random", Window: dur(30, "d"), From: "rotate",
-				Checks: []config.Check{{Name: "customers", SQL: "select count(*) from customer where cost > '$5'", Min: &least}}},
+				Mode: "full", Source: "crm", Scratch: "/srv/drills", IdentityAccepted: true, Baseline: dur(30, "s"), TimeLimit: dur(5, "m"),
+				Checks: []config.Check{
+					{Name: "customers", SQL: "select count(*) from customer where cost > '$5'", Min: number(1), Severity: "critical"},
+					{Name: "open orders", SQL: "select 1;", Min: number(-1), Max: number(2.5), Severity: "critical"},
+					{Name: "version", SQL: "select v", Equals: &config.Value{Text: "7"}, Severity: "warning"},
+					{Name: "currency", SQL: "select ';'", Equals: &config.Value{Text: "5.00", Number: true}, Severity: "critical"},
+					{Name: "mail", SQL: "select m", Matches: "^.+@.+$", Severity: "critical"},
+					{Name: "sum", SQL: "select s", Within: 0.025, Severity: "critical"}}},
 		}},
 		Notify: []config.Notify{{Kind: "webhook", URL: "https://hook.example.com/t0ken"}, {Kind: "smtp", URL: "smtp://lifeboat@mail.example.com:587", From: "lifeboat@example.com",
 			To: []string{"ops@example.com", "crm@example.com"}, PasswordFile: "/etc/lifeboat/smtp"}, {Kind: "smtp", URL: "smtps://u:s3cret@mail.example.com", To: []string{"boss@example.com"}},
@@ -228,7 +236,7 @@ func TestProblems(t *testing.T) {
 			`9:54: a duration without a unit: write 30d, or with another of s, m, h, w, mo and y`,
 			`9:76: "3x" is not a duration: write a number and a unit of s, m, h, d, w, mo or y, up to 100y`,
 			`9:87: unknown value "hourly": known are continuous`,
-			`9:109: no target is called "elsewhere": known are rotate, disk`}},
+			`9:109: no target of this policy is called "elsewhere": known are rotate, disk`}},
 		{"cyclic", "a: &x\n  b: *x\nc: *nope\n", []string{
 			"2:6: alias *x inside what it stands for: a value cannot contain itself",
 			"3:4: alias *nope of an anchor that is not there: put &nope before what it stands for, above"}},

@@ -25,25 +25,39 @@ func (d *decoder) policy(c *Config) func(string, ast.Node) Policy {
 	}
 	policyOf := map[string]string{} // of a source
 	return func(name string, n ast.Node) Policy {
-		p := Policy{Name: name, Schedule: Schedule{Zone: time.Local}}
+		p := Policy{Name: name, Schedule: Schedule{Zone: time.Local}, Drill: undrilled}
+		var drill ast.Node
+		known := true // its sources and targets are: what refers to them can be looked up
 		d.section(n, "of a policy",
-			field{"sources", true, d.owned(&p.Sources, name, policyOf, sources)},
+			field{"sources", true, d.sound(&known, d.owned(&p.Sources, name, policyOf, sources))},
 			field{"schedule", false, d.schedule(&p.Schedule)},
 			field{"check", false, d.checkSchedule(&p.Check)},
 			field{"logs", false, oneOf(d, &p.Logs, "continuous")},
 			field{"rpo", false, d.duration(&p.RPO)},
-			field{"targets", false, d.refs(&p.Targets, "target", targets)},
+			field{"targets", false, d.sound(&known, d.refs(&p.Targets, "target", targets))},
 			field{"retention", false, d.retention(&p.Retention)},
 			field{"copies", false, d.copies(&p.Copies)},
-			field{"drill", false, d.drill(&p.Drill, append([]string{"rotate"}, targets...))},
+			field{"drill", false, func(n ast.Node) { drill = n }}, // last: it refers to the others
 			field{"heartbeat", false, d.token(address(d, &p.Heartbeat))},
 		)
+		if drill != nil {
+			d.drill(c, &p, known)(drill)
+		}
 		for _, c := range []**calendar.Cron{&p.Schedule.Full, &p.Schedule.Incremental, &p.Check, &p.Drill.Schedule} {
 			if *c != nil {
 				*c = (*c).In(p.Schedule.Zone)
 			}
 		}
 		return p
+	}
+}
+
+// sound clears ok where set finds a problem.
+func (d *decoder) sound(ok *bool, set func(ast.Node)) func(ast.Node) {
+	return func(n ast.Node) {
+		before := len(d.problems)
+		set(n)
+		*ok = *ok && len(d.problems) == before
 	}
 }
 
@@ -180,30 +194,5 @@ func (d *decoder) copies(dst *Copies) func(ast.Node) {
 			field{"media", false, d.whole(&dst.Media, 0, most)},
 			field{"offsite", false, d.whole(&dst.Offsite, 0, most)},
 			field{"immutable", false, d.whole(&dst.Immutable, 0, most)})
-	}
-}
-
-func (d *decoder) drill(dst *Drill, from []string) func(ast.Node) {
-	return func(n ast.Node) {
-		d.section(n, "of a drill",
-			field{"schedule", false, d.cron(&dst.Schedule)},
-			field{"rto", false, d.duration(&dst.RTO)},
-			field{"select", false, filled(d, &dst.Select)},
-			field{"window", false, d.duration(&dst.Window)},
-			field{"from", false, d.ref(&dst.From, "target", from)},
-			field{"checks", false, d.checks(&dst.Checks)})
-	}
-}
-
-func (d *decoder) checks(dst *[]Check) func(ast.Node) {
-	return func(n ast.Node) {
-		for _, v := range d.list(n, "a list of checks") {
-			var c Check
-			d.section(v, "of a check",
-				field{"name", true, filled(d, &c.Name)},
-				field{"sql", true, filled(d, &c.SQL)},
-				field{"min", false, d.number(&c.Min)})
-			*dst = append(*dst, c)
-		}
 	}
 }
