@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -208,7 +207,7 @@ func (c *Chain) admit(raw []byte, r *Record) error {
 	if err := canonical(raw, n); err != nil {
 		return err
 	}
-	return c.complete(r)
+	return r.Check()
 }
 
 // canonical refuses what a signature does not cover: other signatures, and other spellings of the same one. Otherwise
@@ -263,54 +262,3 @@ func (c *Chain) certify(certificate string, first uint64) error {
 
 // Epochs lists the recipients that the root certified content to be sealed to, the present one last.
 func (c *Chain) Epochs() []string { return c.epochs }
-
-// complete checks that the details which readers rely on are there.
-func (c *Chain) complete(r *Record) error {
-	switch r.Type {
-	case Snapshot:
-		if r.Snapshot == nil {
-			return errors.New("no details")
-		}
-	case Drop:
-		if r.Drop == nil || slices.ContainsFunc(r.Drop.Seqs(), func(seq uint64) bool { return seq >= r.Seq }) {
-			return errors.New("no details")
-		}
-	case Hold:
-		if r.Hold == nil || (r.Hold.Source == "") == (len(r.Hold.Snapshots) == 0) {
-			return errors.New("no details")
-		}
-	case Release:
-		if r.Release == nil || r.Release.Hold >= r.Seq {
-			return errors.New("no details")
-		}
-	case Condemn:
-		if r.Condemn == nil {
-			return errors.New("no details")
-		}
-	case Log:
-		if r.Log == nil {
-			return errors.New("no details")
-		}
-	case Sweep:
-		if r.Sweep == nil {
-			return errors.New("no details")
-		}
-	}
-	for _, b := range []*PacksBody{r.Condemn, r.Sweep} {
-		if b != nil && slices.ContainsFunc(slices.Concat(b.Packs, b.Indexes), notDigest) {
-			return errors.New("it lists something that is no digest")
-		}
-		if b != nil && slices.ContainsFunc(b.Logs, notLog) {
-			return errors.New("it lists something that is no object of a log")
-		}
-	}
-	return nil
-}
-
-// notDigest reports whether s is anything but the SHA-256 in an object's name: readers make names of it.
-func notDigest(s string) bool { return len(s) != 64 || strings.Trim(s, "0123456789abcdef") != "" }
-
-// notLog reports whether s cannot be what stands behind "log/" in an object's name.
-func notLog(s string) bool {
-	return len(s) > 200 || strings.Count(s, "/") != 1 || strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz-/") != ""
-}

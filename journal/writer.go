@@ -56,6 +56,8 @@ type Writer struct {
 	now    clock.Clock
 	by     string
 	repo   crypto.ID
+	// From is the address or the terminal of who acts; empty where it is not known.
+	From string
 }
 
 // NewWriter continues chain, which reaches the head of the state directory dir, in a repository. by names user and host.
@@ -104,7 +106,10 @@ func (w *Writer) Commit(ctx context.Context, t target.Target, r Record) (Entry, 
 
 func (w *Writer) complete(r *Record) {
 	now := w.now.Now().UTC()
-	r.Format, r.Repository, r.Seq, r.Prev, r.By, r.Time = 1, w.repo, w.chain.Len()+1, w.chain.Head(), w.by, now
+	r.Format, r.Repository, r.Seq, r.Prev, r.Time = 1, w.repo, w.chain.Len()+1, w.chain.Head(), now
+	if r.By == "" { // otherwise it was noted, by somebody else
+		r.By, r.From = w.by, w.From
+	}
 	if last := w.chain.Time(); last.After(now) && r.Type != Clock {
 		r.Time, r.HostClock = last, &now
 	}

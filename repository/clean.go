@@ -63,7 +63,7 @@ type cleaning struct {
 }
 
 // cleanable are the parts of a copy that are cleaned.
-var cleanable = []string{"packs/", "index/", "keys/", logPrefix, probePrefix}
+var cleanable = []string{"packs/", "index/", "keys/", documentPrefix, logPrefix, probePrefix}
 
 // cleanAll cleans every copy that is up to date: one that is behind keeps everything until it has caught up. What a target did
 // not delete is in sum; an error means that the run was interrupted.

@@ -60,8 +60,11 @@ type Config struct {
 	Copies   []*Copy
 	Now      clock.Clock
 	By       string // user and host, for the journal
+	From     string // address or terminal of who acts, for the journal; empty where it is not known
 	// Memory, which may be nil, spares verifying the journal again.
 	Memory *Memory
+	// Warn, which may be nil, is told what went wrong beside what was asked for.
+	Warn func(error)
 	// Progress, which may be nil, is told how far a copy is that follows, in bytes; from several goroutines.
 	Progress func(target string, done, total int64)
 }
@@ -122,7 +125,10 @@ func OpenHost(ctx context.Context, c Config) (_ *Host, err error) {
 	if err := h.mend(ctx); err != nil {
 		return nil, err
 	}
-	return h, h.remember(chain)
+	if err := h.remember(chain); err != nil {
+		return nil, err
+	}
+	return h, h.merge(ctx)
 }
 
 // mend stores the newest records again where no copy has them any more, but one still has everything that they name: they
@@ -251,6 +257,7 @@ func (h *Host) begin(chain *journal.Chain) error {
 	}
 	h.catalog = catalog.New(filepath.Join(h.StateDir, catalogFile), h.keys.IDs)
 	h.writer = journal.NewWriter(h.StateDir, h.secrets.Repository, signer, chain, h.Now, h.By)
+	h.writer.From = h.From
 	return os.MkdirAll(filepath.Join(h.StateDir, mapsDir), 0o700)
 }
 

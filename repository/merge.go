@@ -1,0 +1,211 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lifeboat/chunkstore"
+	"lifeboat/crypto"
+	"lifeboat/internal/atomicfile"
+	"lifeboat/journal"
+	"lifeboat/target"
+)
+
+// documentPrefix begins the names of documents.
+const documentPrefix = "documents/"
+
+// merge records what was noted, in its order, and forgets each entry once its record stands. What cannot be recorded now is kept, and told: nothing
+// else waits for it. An error means that no other record can be committed either, or that the run was interrupted.
+func (h *Host) merge(ctx context.Context) error {
+	dir := filepath.Join(h.StateDir, outboxDir)
+	names, err := entriesOf(dir)
+	if err != nil {
+		h.warn(fmt.Errorf("what was noted for the audit log cannot be read, and is not recorded: %w", err))
+		return nil
+	}
+	if _, err := h.primary(); err != nil || len(names) == 0 {
+		return nil // or, without a target that takes records, they wait for one
+	}
+	h.cleanOutbox(dir)
+	recorded := map[string]bool{}
+	for _, e := range h.Chain().Entries() {
+		recorded[e.Note] = true
+	}
+	for _, name := range names {
+		if err := h.mergeOne(ctx, filepath.Join(dir, name), recorded); err != nil {
+			if ctx.Err() != nil || errors.Is(err, journal.ErrPending) {
+				return err
+			}
+			h.warn(fmt.Errorf("what was noted for the audit log is not recorded yet: %w: the next command that writes to the repository tries again", err))
+			break
+		}
+	}
+	if err := atomicfile.SyncDir(dir); err != nil {
+		h.warn(err) // an entry that comes back is found in the journal
+	}
+	return ctx.Err()
+}
+
+// complete names the copies that hold the whole journal.
+func (h *Host) complete() (names []string) {
+	for _, c := range h.Copies {
+		if c.Err == nil && c.Position == h.Chain().Len() {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// mergeOne records one entry and removes it. One that nobody can ever read, or that is another repository's, is moved aside.
+func (h *Host) mergeOne(ctx context.Context, path string, recorded map[string]bool) error {
+	n, err := readNoted(path)
+	if err == nil && !n.Record.Repository.IsZero() && n.Record.Repository != h.secrets.Repository {
+		err = fmt.Errorf("%w: it is of repository %s, and this is %s", errNotedDamaged, n.Record.Repository, h.secrets.Repository)
+	}
+	if errors.Is(err, errNotedDamaged) {
+		aside := filepath.Join(filepath.Dir(path), damagedPrefix+filepath.Base(path))
+		h.warn(fmt.Errorf("something that happened is missing in the audit log: %w: what is left of it is in %s: look at it, and remove it", err, aside))
+		return os.Rename(path, aside)
+	}
+	if err != nil {
+		return err
+	}
+	if !recorded[n.Record.Note] {
+		if err := h.record(ctx, n); err != nil {
+			return err
+		}
+		recorded[n.Record.Note] = true
+	}
+	return os.Remove(path)
+}
+
+// record commits what was noted, and brings it to the copies that were complete before: others have more to fetch, for which nobody waits here. Its
+// document stands on all of these before, so that another one takes the record where the first fails amid the commit.
+func (h *Host) record(ctx context.Context, n Noted) error {
+	r, followers := n.record(), h.complete()
+	if n.Document != nil {
+		o, err := h.storeDocument(ctx, n.Document)
+		if err != nil {
+			return err
+		}
+		r.Objects = []target.Object{o}
+	}
+	first, err := h.primary()
+	if err != nil {
+		return err
+	}
+	if _, err = h.commit(ctx, first, r); err == nil {
+		return h.Replicate(ctx, followers...)
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	first.Err = err
+	signed, ferr := h.finish(ctx, &Done{})
+	switch {
+	case ferr != nil:
+		return fmt.Errorf("%w\n%w\n%s", err, ferr, repairOrTakeOver)
+	case signed:
+		return nil
+	}
+	first.Err = nil // nothing was signed: it was not the target
+	return err
+}
+
+// storeDocument seals a text and stores it on every complete copy. One on which it cannot be stored is missed.
+func (h *Host) storeDocument(ctx context.Context, text []byte) (o target.Object, err error) {
+	sealed, err := crypto.SealDocument(h.keys.Sealed, text)
+	if err != nil {
+		return o, err
+	}
+	for _, c := range h.Copies {
+		if c.Err != nil || c.Position != h.Chain().Len() {
+			continue
+		}
+		var serr error
+		if o, serr = chunkstore.StoreDigest(ctx, c.Target, documentPrefix, sealed); serr != nil {
+			c.Err = fmt.Errorf("store a document: %w", serr)
+		}
+		if ctx.Err() != nil {
+			return o, ctx.Err()
+		}
+	}
+	return o, nil
+}
+
+// Document opens the text that a record belongs to, and verifies that it is the one that the record names. Errors wrap crypto.ErrIdentity without an
+// identity that opens content, crypto.ErrDamaged, and fs.ErrNotExist where the record names none or no copy has it.
+func (r *Reader) Document(ctx context.Context, e journal.Entry) (text []byte, err error) {
+	digest, _ := e.Document()
+	for _, o := range e.Objects {
+		if digest != "" && strings.HasPrefix(o.Name, documentPrefix) {
+			if text, err = r.anyDocument(ctx, o, digest); err != nil {
+				return nil, fmt.Errorf("read the document of record %d: %w", e.Seq, err)
+			}
+			return text, nil
+		}
+	}
+	return nil, fmt.Errorf("record %d names no document: %w", e.Seq, fs.ErrNotExist)
+}
+
+// anyDocument reads a document from the first copy that has it whole.
+func (r *Reader) anyDocument(ctx context.Context, o target.Object, digest string) ([]byte, error) {
+	var errs []error
+	for _, t := range append([]target.Target{r.Target}, r.Siblings...) {
+		text, err := r.document(ctx, t, o, digest)
+		if ctx.Err() != nil || errors.Is(err, crypto.ErrIdentity) {
+			return nil, err
+		}
+		if err == nil {
+			for n, missed := range errs {
+				if r.Missed != nil {
+					r.Missed(n, missed)
+				}
+			}
+			return text, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (r *Reader) document(ctx context.Context, t target.Target, o target.Object, digest string) ([]byte, error) {
+	sealed, err := chunkstore.ReadDigest(ctx, t, o.Name, crypto.MaxSealedDocument)
+	if err != nil {
+		return nil, err
+	}
+	text, err := crypto.OpenDocument(sealed, r.opens)
+	if err != nil {
+		return nil, err
+	}
+	if !hasDigest(text, digest) {
+		return nil, fmt.Errorf("%s is not the text that the record names: %w", o.Name, crypto.ErrDamaged)
+	}
+	return text, nil
+}
+
+// staleNote is how old a temporary file of the outbox is before it is nobody's any more.
+const staleNote = time.Hour
+
+// cleanOutbox removes what crashes left of entries.
+func (h *Host) cleanOutbox(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, ".*.tmp-*")) // the pattern is sound
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && h.Now().Sub(info.ModTime()) > staleNote {
+			_ = os.Remove(path) // again next time
+		}
+	}
+}
+
+// warn tells what went wrong beside what was asked for.
+func (h *Host) warn(err error) {
+	if h.Warn != nil {
+		h.Warn(err)
+	}
+}
