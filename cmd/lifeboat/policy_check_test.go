@@ -30,7 +30,7 @@ policies:
     rpo: 1m
     retention: {pitr: 30d, daily: 90d, weekly: 26w, monthly: 24mo, yearly: 7y}
     copies: {count: 3, media: 2, offsite: 1, immutable: 1}
-    drill: {schedule: "0 4 * * 6", rto: 4h, from: rotate}
+    drill: {schedule: "0 4 * * 6", rto: 4h, select: random, window: 30d, checks: [{name: customers, sql: "select count(*) from customer", min: 1}]}
 notify: [{webhook: "https://hook.example.com/x"}]
 `
 
@@ -45,9 +45,6 @@ func warned(t *testing.T, text string, recipients ...crypto.Recipient) (out []st
 		if f.Hint == "" {
 			t.Errorf("no hint at what to do about: %s", f)
 		}
-		if f.What == noDrills { // of each with a drill
-			continue
-		}
 		out = append(out, f.String())
 	}
 	return out
@@ -55,7 +52,7 @@ func warned(t *testing.T, text string, recipients ...crypto.Recipient) (out []st
 
 // TestPolicyWarnings changes one thing at a time in a configuration that is sound.
 func TestPolicyWarnings(t *testing.T) {
-	const retention, copies, drill = "{pitr: 30d, daily: 90d, weekly: 26w, monthly: 24mo, yearly: 7y}", "    copies: {count: 3, media: 2, offsite: 1, immutable: 1}\n", `    drill: {schedule: "0 4 * * 6", rto: 4h, from: rotate}` + "\n"
+	const retention, copies, drill = "{pitr: 30d, daily: 90d, weekly: 26w, monthly: 24mo, yearly: 7y}", "    copies: {count: 3, media: 2, offsite: 1, immutable: 1}\n", `    drill: {schedule: "0 4 * * 6", rto: 4h, select: random, window: 30d, checks: [{name: customers, sql: "select count(*) from customer", min: 1}]}` + "\n"
 	const postgres, sftp, schedule = `{engine: postgres, dsn: "postgres://backup@db.internal:5432/crm"}`, "{type: sftp, host: vault.example.com, path: /srv/lifeboat, media: tape, offsite: true}", `{full: "0 2 * * 0", incremental: "15 * * * *", timezone: Asia/Shanghai}`
 	for _, tt := range []struct {
 		name     string
@@ -90,6 +87,15 @@ func TestPolicyWarnings(t *testing.T) {
 		{"drill without a schedule", `schedule: "0 4 * * 6", rto`, "rto", []string{"policy crm: it is never drilled"}},
 		{"drill of a quarter", `"0 4 * * 6"`, `"0 4 1 */3 *"`, nil},
 		{"drill twice a year", `"0 4 * * 6"`, `"0 4 1 1,7 *"`, []string{"policy crm: up to 184 days pass between drills"}},
+		{"drill without checks", `, checks: [{name: customers, sql: "select count(*) from customer", min: 1}]`, "", []string{"policy crm: its drills have no checks: a database that is whole, and empty, would pass"}},
+		{"drill without restore", "rto: 4h", "mode: tier1", []string{"policy crm: its drills start nothing"}},
+		{"drill without companions", "rto: 4h", "mode: full", []string{"policy crm: mode is full, and there are no files to restore beside the database"}},
+		{"identity on the host", "rto: 4h", "identity_on_host: accepted", []string{"policy crm: identity_on_host is accepted: whoever owns this host can read every backup: drill on another host"}},
+		{"drill of what is not kept", "window: 30d", "window: 60d", []string{"policy crm: drills draw from the last 60d, and only in those of pitr, 30d, is every second kept: make it as long, or write select: snapshot"}},
+		{"drill of snapshots", "select: random, window: 30d", "select: snapshot, window: 60d", nil},
+		{"drill of snapshots that are not kept", "select: random, window: 30d", "select: snapshot, window: 10y", []string{"policy crm: drills draw from the last 10y, and nothing is kept for so long"}},
+		{"nothing to drill", postgres, "{engine: files, paths: [/srv/up]}",
+			[]string{"policy crm: logs: continuous does nothing for crm", "policy crm: rpo is 1m, and up to 1h", "policy crm: pitr is 30d, and no log", "policy crm: there is no database to drill"}},
 		{"below the floor", "daily: 90d", "daily: 60d", []string{"policy crm: retention says less than a snapshot a day for 90 days: that floor holds all the same"}},
 		{"below the floor with a reason", "daily: 90d", `daily: 60d, allow_below_90d: "it is a copy of another"`, []string{"policy crm: less than a snapshot a day is kept for 90 days, because: it is a copy of another"}},
 		{"a floor by pitr", "daily: 90d", "daily: 60d, minimum: 3mo", nil},
@@ -181,7 +187,10 @@ after that one snapshot a day for 90 days, one a week for 26 weeks, one a month 
 at most 1 minute of work may be lost
 at least 3 copies on 2 media, 1 offsite, 1 protected from deletion
 its copies are checked once a week
-to be drilled at 04:00 on Saturdays, from copies in turn, within 4 hours: not in this version yet`},
+drilled at 04:00 on Saturdays, next Sat 2026-11-28 04:00 +08:00
+each drill restores and starts crm as of a random moment of the last 30 days, from disk, cloud and offsite in turn
+a restore may take 4 hours
+the restored database is asked 1 check of the policy's own, each for up to 1 minute`},
 		{soundPolicy[strings.Index(soundPolicy, "    schedule"):], `    targets: [disk]
     schedule: {incremental: "@daily", timezone: UTC, jitter: 10m, blackout: [{from: "08:00", to: "18:00", days: mon-fri}]}
     check: {schedule: "0 5 * * *"}
@@ -198,14 +207,46 @@ after that one snapshot a week for 4 weeks
 one a day is kept for 90 days all the same: that is the floor
 at least 1 offsite
 its copies are checked at 05:00 every day, next Mon 2026-11-23 05:00 +00:00
-never drilled: nothing proves that it can be restored
+drilled by hand only: nothing proves by itself that it can be restored
 a heartbeat is sent after each run that reached all of its targets, while no source of it fails`},
+		{soundPolicy[strings.Index(soundPolicy, "targets:"):], `  shop: {engine: sqlite, path: shop.db}
+  up: {engine: files, paths: [/srv/up]}
+targets: {disk: {type: local, path: /backup/lifeboat}, tape: {type: local, path: /tape}}
+policies:
+  crm:
+    sources: [crm, shop, up]
+    schedule: {incremental: "@daily", timezone: UTC}
+    logs: continuous
+    drill: {schedule: "@weekly", mode: full, select: random, from: disk, identity_on_host: accepted, baseline: 30s, time_limit: 5m,
+            checks: [{name: a, sql: x, min: 1}, {name: b, sql: x, min: 1}]}
+`, `crm, shop and up to all targets
+increments at 00:00 every day, UTC, next Mon 2026-11-23 00:00 +00:00
+the log of crm is captured, so that any second from then on can be restored
+everything is kept for ever
+its copies are checked once a week
+drilled at 00:00 on Sundays, next Sun 2026-11-29 00:00 +00:00
+each drill restores and starts crm and shop in turn as of a random moment, or snapshot where no log is captured, from disk, with up beside it
+a restore may take 4 hours, as the policy says nothing else
+the restored database is asked 2 checks of the policy's own, each for up to 5 minutes
+with each snapshot tables are counted in production, for up to 30 seconds, to compare with
+the backup host may have an identity, to drill with`},
+		{soundPolicy[strings.Index(soundPolicy, "    schedule"):], `    schedule: {incremental: "@daily", timezone: UTC}
+    targets: [cloud]
+    drill: {schedule: "@weekly", mode: tier1, rto: 1d, checks: [{name: a, sql: x, min: 1}]}
+`, `crm to cloud
+increments at 00:00 every day, UTC, next Mon 2026-11-23 00:00 +00:00
+no log is captured, so that only snapshots can be restored
+everything is kept for ever
+its copies are checked once a week
+drilled at 00:00 on Sundays, next Sun 2026-11-29 00:00 +00:00
+each drill decrypts and hashes crm as of the newest point there is, from cloud, and starts nothing
+a restore may take 1 day`},
 		{soundPolicy[strings.Index(soundPolicy, "    schedule"):], "    logs: continuous\n", `crm to all targets
 snapshots only by hand, by ` + "`lifeboat backup`" + `
 the log is captured, so that any second from then on can be restored
 everything is kept for ever
 its copies are checked once a week
-never drilled: nothing proves that it can be restored`},
+drilled by hand only: nothing proves by itself that it can be restored`},
 	} {
 		cfg, err := config.Parse("lifeboat.yaml", []byte(strings.Replace(soundPolicy, tt.old, tt.new, 1)), nil)
 		if err != nil {

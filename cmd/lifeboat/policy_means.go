@@ -53,7 +53,9 @@ func meaning(cfg *config.Config, p config.Policy, now time.Time) policyMeaning {
 		check = fmt.Sprintf("%s, next %s", p.Check.Words(), whenText(p.Check.Next(now)))
 	}
 	say("its copies are checked %s", check)
-	say("%s", drillWords(p.Drill))
+	for _, s := range drillMeaning(cfg, p, now) {
+		say("%s", s)
+	}
 	if p.Heartbeat != "" {
 		say("a heartbeat is sent after each run that reached all of its targets, while no source of it fails")
 	}
@@ -179,22 +181,4 @@ func copiesWords(c config.Copies) string {
 		return ""
 	}
 	return "at least " + out
-}
-
-func drillWords(d config.Drill) string {
-	if d.Schedule == nil {
-		return "never drilled: nothing proves that it can be restored"
-	}
-	s := "to be drilled " + d.Schedule.Words()
-	switch d.From {
-	case "":
-	case "rotate":
-		s += ", from copies in turn"
-	default:
-		s += ", from " + d.From
-	}
-	if !d.RTO.IsZero() {
-		s += ", within " + d.RTO.Words()
-	}
-	return s + ": not in this version yet"
 }

@@ -59,9 +59,11 @@ func (w *warner) warn(hint, format string, args ...any) {
 }
 
 // targets are those of the policy.
-func (w *warner) targets() (out []config.Target) {
-	for _, t := range w.cfg.Targets {
-		if len(w.p.Targets) == 0 || slices.Contains(w.p.Targets, t.Name) {
+func (w *warner) targets() []config.Target { return targetsOf(w.cfg, w.p) }
+
+func targetsOf(cfg *config.Config, p config.Policy) (out []config.Target) {
+	for _, t := range cfg.Targets {
+		if len(p.Targets) == 0 || slices.Contains(p.Targets, t.Name) {
 			out = append(out, t)
 		}
 	}
@@ -130,24 +132,6 @@ func (w *warner) log() {
 		w.warn("write logs: continuous where the engine has a log; to keep every snapshot for a while, minimum says so", "pitr is %s, and no log is captured: only snapshots can be restored", pitr)
 	case len(logged) > 0 && pitr.IsZero() && w.p.Retention != (config.Retention{}):
 		w.warn("write pitr into retention, such as pitr: 30d", "the log is captured, and only that since the newest snapshot is kept")
-	}
-}
-
-// quarter is the longest of a year, and a change of the clock.
-const quarter = 93 * 24 * time.Hour
-
-// noDrills goes once the daemon runs drills: until then nobody may take a schedule for a proof.
-const noDrills = "its drill is not run: this version has no drills yet"
-
-func (w *warner) drill() {
-	c := w.p.Drill.Schedule
-	if c == nil {
-		w.warn("restore it by hand, each month", "it is never drilled: what was not restored may not be restorable")
-		return
-	}
-	w.warn("restore it by hand, each month", noDrills)
-	if every := (policies.Schedule{Full: c}).Longest(w.now); every > quarter {
-		w.warn("drill at least once a quarter", "up to %s pass between drills", plainly(every))
 	}
 }
 
@@ -222,20 +206,25 @@ func shortest(c *calendar.Cron, now time.Time) time.Duration {
 // locks compares how long targets refuse to delete with how long things are kept.
 func (w *warner) locks() {
 	r := w.p.Retention
-	longest := max(r.PITR.Length(), r.Daily.Length(), r.Weekly.Length(), r.Monthly.Length(), r.Yearly.Length(), r.Minimum.Length())
-	if r.AllowBelow90d == "" {
-		longest = max(longest, policies.Floor.Length())
-	}
 	for _, t := range w.targets() {
 		lock := t.ObjectLock.For
 		switch {
 		case lock.IsZero() || r == (config.Retention{}):
 		case lock.Length() < r.PITR.Length():
 			w.warn("make it as long: locks are renewed by backups, and nobody renews them where an intruder stopped these", "object_lock of target %s is %s, shorter than pitr, %s", t.Name, lock, r.PITR)
-		case lock.Length() > longest:
+		case lock.Length() > longestKept(r):
 			w.warn("make it shorter: the target keeps, and bills, what retention has dropped", "object_lock of target %s is %s, longer than anything is kept", t.Name, lock)
 		}
 	}
+}
+
+// longestKept is how long something is kept where there is retention.
+func longestKept(r config.Retention) time.Duration {
+	longest := max(r.PITR.Length(), r.Daily.Length(), r.Weekly.Length(), r.Monthly.Length(), r.Yearly.Length(), r.Minimum.Length())
+	if r.AllowBelow90d == "" {
+		longest = max(longest, policies.Floor.Length())
+	}
+	return longest
 }
 
 // plainly is a time between runs for people, in its largest whole units.
