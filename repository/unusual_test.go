@@ -14,11 +14,11 @@ import (
 func TestAlarms(t *testing.T) {
 	v := newVessel(t, 11, "disk")
 	v.shift = -100 * time.Hour
-	bulk := v.noise(8 << 20)
-	sized := func(mib int) uint64 {
+	bulk := v.noise(24 << 20)
+	sized := func(part int) uint64 { // so large that no chunk, of which the end of a file changes one, is half of it
 		v.shift += time.Hour
 		v.cargo = maps.Clone(v.cargo)
-		v.cargo["0-bulk"] = bulk[:mib<<20]
+		v.cargo["0-bulk"] = bulk[:part*(3<<20)]
 		v.backUp()
 		return v.head()
 	}

@@ -36,14 +36,17 @@ func TestPruneLog(t *testing.T) {
 		end(syscall.SIGTERM)
 	}
 	day := 24 * time.Hour
-	backup(0)
+	begin := time.Duration(0)
+	for now := time.Now(); now.Add(begin).Month() != now.Add(begin+7*day).Month(); begin += day { // all of it is in one month, in which the first snapshot is kept
+	}
+	backup(begin)
 	log()
-	backup(2 * day) // dropped
+	backup(begin + 2*day) // dropped
 	log()
-	backup(4 * day) // the base
+	backup(begin + 4*day) // the base
 	base := len(e.behind)
 	log()
-	backup(5 * day) // the window begins here
+	backup(begin + 5*day) // the window begins here
 	log()
 	segments := func() (n int) {
 		t.Helper()
@@ -69,7 +72,7 @@ func TestPruneLog(t *testing.T) {
 	if now := segments(); now != before {
 		t.Fatalf("%d of %d segments stand while readers may be under way", now, before)
 	}
-	x.shift = 14 * day // past the grace
+	x.shift = begin + 14*day // past the grace
 	x.want(0, "backup", "crm")
 	if now := segments(); now >= before || now == 0 {
 		t.Errorf("%d of %d segments stand behind the grace", now, before)
