@@ -55,7 +55,7 @@ var rules = []rule{
 	{pkg: "snapshot", may: maySnapshot},
 	{pkg: "capture", may: mayCapture},
 	{pkg: "restore", may: mayRestore},
-	{pkg: "evidence"},
+	{pkg: "evidence", may: []string{"crypto", "target", "journal"}},
 	{pkg: "verify", may: append([]string{"evidence"}, mayVerify...)},
 	{pkg: "catalog", may: mayRestore},
 	{pkg: "source/*", may: []string{"verify", "evidence", "restore", "capture", "snapshot"}},
