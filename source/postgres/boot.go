@@ -128,24 +128,30 @@ func reached(ctx context.Context, l Layout, dir string, port int, m Manifest, r 
 			return ctx.Err()
 		}
 	}
+	_, err = arrived(dir, m, r)
+	return err
+}
+
+// arrived is where a promoted cluster left the timeline of its replay, which must be where the replay should end.
+func arrived(dir string, m Manifest, r *restore.Replay) (lsn, error) {
 	left, err := branch(dir, r.End.Line)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	least, err := parseLSN(m.End)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if r.Last != nil {
 		least = max(least, lsn(r.Last.End))
 	}
 	switch {
 	case left < least:
-		return fmt.Errorf("%w: it left timeline %d at %s, before %s: do not use it, and report this", ErrNotReached, r.End.Line, left, least)
+		return 0, fmt.Errorf("%w: it left timeline %d at %s, before %s: do not use it, and report this", ErrNotReached, r.End.Line, left, least)
 	case r.Stop != nil && !r.Through && left > lsn(*r.Stop):
-		return fmt.Errorf("%w: it left timeline %d at %s, behind %s where it should have stopped: do not use it, and report this", ErrNotReached, r.End.Line, left, lsn(*r.Stop))
+		return 0, fmt.Errorf("%w: it left timeline %d at %s, behind %s where it should have stopped: do not use it, and report this", ErrNotReached, r.End.Line, left, lsn(*r.Stop))
 	}
-	return nil
+	return left, nil
 }
 
 // branch is where the cluster left a timeline, as the history that it wrote says.

@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"lifeboat/restore"
+)
+
+// attributes let a child die with this process and run as owner; apart gives it a network, processes and shared memory of its own.
+//
+// With processes of its own its first one takes all others with it when it is killed. Without, it is asked to end them itself.
+func attributes(owner *restore.Owner, apart bool) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
+	root := os.Geteuid() == 0
+	if owner != nil && root {
+		a.Credential = &syscall.Credential{Uid: uint32(owner.UID), Gid: uint32(owner.GID)}
+	}
+	if !apart {
+		return a
+	}
+	a.Pdeathsig = syscall.SIGKILL
+	a.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
+	if !root {
+		a.Cloneflags |= syscall.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
+		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+	}
+	return a
+}
+
+// ownNetwork reports whether a process has another network namespace than this one.
+func ownNetwork(pid int) (bool, error) {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	here, err2 := os.Readlink("/proc/self/ns/net")
+	if err := errors.Join(err, err2); err != nil {
+		return false, err
+	}
+	return theirs != here, nil
+}
+
+// processes are all that the system shows.
+func processes() (out []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// worksIn reports whether dir is the working directory of a process or above it, or an argument of it.
+func worksIn(pid int, dir string) bool {
+	at := filepath.Join("/proc", strconv.Itoa(pid))
+	if cwd, err := os.Readlink(filepath.Join(at, "cwd")); err == nil && strings.HasPrefix(strings.TrimSuffix(cwd, " (deleted)")+"/", dir+"/") {
+		return true
+	}
+	line, err := os.ReadFile(filepath.Join(at, "cmdline"))
+	return err == nil && slices.Contains(strings.Split(string(line), "\x00"), dir)
+}
+
+// isPostgres reports whether a process runs a server: others in its directory are somebody's who looks at it.
+func isPostgres(pid int) bool {
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	return err == nil && strings.TrimSpace(string(name)) == "postgres"
+}
+
+// reachable is a name for an open directory that fits into the address of a socket, however long its path is.
+func reachable(dir *os.File) string {
+	if len(dir.Name()) <= maxSocketDir {
+		return dir.Name()
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
+}
