@@ -27,6 +27,10 @@ type Wiring interface {
 	Source(cfg *config.Config, name string) (snapshot.Source, error)
 	// Check reads a copy whole and notes what it found, as `lifeboat check` does. It returns how many things are damaged.
 	Check(ctx context.Context, cfg *config.Config, target string) (damaged int, err error)
+	// Drill makes a drill and keeps its report, which the next run that writes to the repository records. An error means that there is no report.
+	Drill(ctx context.Context, cfg *config.Config, j DrillJob) (*DrillResult, error)
+	// Bury removes what drills left that were killed, and keeps a report of each.
+	Bury(ctx context.Context, cfg *config.Config) ([]DrillResult, error)
 }
 
 // Options are what a daemon needs.
@@ -37,8 +41,10 @@ type Options struct {
 	Now     clock.Clock
 	By      string // user and host, for the journal
 	Version string
-	Log     *slog.Logger
-	Notify  func(state string) // what a supervisor is told, as of sd_notify(3)
+	// Identity says that the Wiring has one, and drills can be made.
+	Identity bool
+	Log      *slog.Logger
+	Notify   func(state string) // what a supervisor is told, as of sd_notify(3)
 }
 
 // The daemon looks at least this often whether something is due: clocks can be set.
@@ -64,6 +70,7 @@ type Daemon struct {
 	cfg      *config.Config
 	sources  map[string]*source
 	streams  map[string]*stream
+	drills   map[string]*policyDrills // by policy
 	targets  map[string]*targetState
 	pruned   time.Time // when retention was last applied, or tried
 	ticked   time.Time // when it last looked for what is due, by its clock,
@@ -110,6 +117,7 @@ func (d *Daemon) run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer control.close()
 	d.adopt(background, nil, cfg)
+	d.bury()
 	jobs, abandon := context.WithCancel(background)
 	defer abandon()
 	d.wait.Go(func() { d.queue.run(jobs) })

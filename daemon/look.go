@@ -26,6 +26,7 @@ func (d *Daemon) look() {
 			d.enqueueCheck(t.Name)
 		}
 	}
+	d.lookForDrills(now, cfg)
 	if d.pruneDue(now, cfg) {
 		d.enqueuePrune()
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"lifeboat/config"
+	"lifeboat/policies"
 )
 
 // metrics are what Prometheus sees. Names of sources, policies and targets are their labels; nothing of what is backed up shows.
@@ -77,6 +78,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for _, t := range s.Targets {
 		e.target(t)
 	}
+	for _, row := range s.Drills {
+		e.drill(row)
+	}
 	for kind, n := range m.d.troubles() {
 		e.gauge("troubles", "What people were told of and is not over yet, by kind.", float64(n), "kind", kind)
 	}
@@ -105,6 +109,19 @@ func (e exposition) source(s SourceStatus) {
 	if s.Log != "" {
 		e.gauge("log_capturing", "Whether the log of a source is being captured.", truth(s.Log == "capturing"), labels...)
 	}
+}
+
+func (e exposition) drill(s DrillStatus) {
+	if s.Last != nil {
+		e.gauge("last_drill_timestamp_seconds", "When a policy was last drilled.", seconds(*s.Last), "policy", s.Policy)
+		e.gauge("last_drill_passed", "Whether the last drill of a policy passed.", truth(s.Result == policies.Passed), "policy", s.Policy)
+		e.gauge("last_drill_rto_seconds", "How long the last drill of a policy took until the database answered; 0 where it never did.", float64(s.RTO)/1000, "policy", s.Policy)
+		e.gauge("last_drill_rpo_seconds", "How much work would have been lost by the last drill of a policy.", float64(s.RPO)/1000, "policy", s.Policy)
+	}
+	if s.Next != nil {
+		e.gauge("next_drill_timestamp_seconds", "When the next drill of a policy is due.", seconds(*s.Next), "policy", s.Policy)
+	}
+	e.gauge("drill_overdue", "Whether a drill of a policy should have been made and was not.", truth(s.Overdue != nil), "policy", s.Policy)
 }
 
 func (e exposition) target(t TargetStatus) {

@@ -21,10 +21,11 @@ type job struct {
 }
 
 // A repository has one writer, so backups and all that changes it follow each other. What only reads goes on beside it, one at a time: each job keeps
-// all cores busy, and however many checks are due, no backup waits for them.
+// all cores busy, and however many checks are due, no backup waits for them. Drills come one at a time, too.
 const (
 	writer  = "writer"
 	checker = "checker"
+	driller = "driller"
 )
 
 // queue does jobs in the order in which they came, each as soon as what it works with is free.

@@ -87,9 +87,15 @@ func (d *Daemon) learnt(h *repository.Host, cfg *config.Config) {
 		newest[e.Snapshot.Source] = &snapshots[i]
 	}
 	done := DoneOf(h.Chain().Entries(), repository.DamagedEverywhere(h.StateDir, h.Copies)) // what was dropped since served its time, too
-	held, copies := h.Alarmed(), copiesOf(h)
+	held, copies, drills := h.Alarmed(), copiesOf(h), drillsOf(h.StateDir, h.Chain(), h.Opaque, cfg)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for name, known := range drills {
+		if before := d.drills[name]; before != nil {
+			known.trouble = before.trouble
+		}
+	}
+	d.drills = drills
 	for _, s := range cfg.Sources {
 		known, opaque := d.source(s.Name), h.Opaque(s.Name)
 		known.done, known.last, known.held = done[opaque], newest[opaque], held[opaque]

@@ -26,6 +26,7 @@ type Status struct {
 	Jobs    []JobStatus    `json:"jobs"`
 	Sources []SourceStatus `json:"sources"`
 	Targets []TargetStatus `json:"targets"`
+	Drills  []DrillStatus  `json:"drills"`
 	Pruned  *time.Time     `json:"retention_applied"`
 }
 
@@ -106,6 +107,7 @@ func (d *Daemon) Status() Status {
 		}
 		s.Jobs = append(s.Jobs, js)
 	}
+	s.Drills = d.drillStatus(now, d.config())
 	state := d.fill(&s, now)
 	for i := range s.Targets { // files are read without the lock: a disk may hang
 		t := &s.Targets[i]
@@ -186,7 +188,7 @@ func (d *Daemon) Alive() bool {
 
 // troubles counts what people were told of and is not over, by the first part of its key.
 func (d *Daemon) troubles() map[string]int {
-	out := map[string]int{"backup": 0, "late": 0, "log": 0, "gap": 0, "target": 0, "check": 0, "source": 0, "prune": 0, "anomaly": 0, "locks": 0, "unchecked": 0}
+	out := map[string]int{"backup": 0, "late": 0, "log": 0, "gap": 0, "target": 0, "check": 0, "source": 0, "prune": 0, "anomaly": 0, "locks": 0, "unchecked": 0, "drill": 0, "overdue": 0}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key := range d.told {

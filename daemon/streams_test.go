@@ -15,6 +15,7 @@ import (
 
 // hung is a Wiring whose sources and checks hang, as a disk does that went away, until the test ends.
 type hung struct {
+	Wiring
 	called, checks chan struct{}
 	release        <-chan struct{}
 }
@@ -39,7 +40,7 @@ func TestStreamHangs(t *testing.T) {
 		return &config.Config{Sources: []config.Source{{Name: "crm", Engine: config.Postgres, Path: slot}}, Policies: []config.Policy{{Name: "crm", Sources: []string{"crm"}, Logs: "continuous"}}}
 	}
 	release := make(chan struct{})
-	w := hung{make(chan struct{}, 10), make(chan struct{}, 10), release}
+	w := hung{nil, make(chan struct{}, 10), make(chan struct{}, 10), release}
 	d := &Daemon{Options: Options{Wiring: w, Now: clock.System, Log: slog.New(slog.DiscardHandler)}, streams: map[string]*stream{}, cfg: of("")}
 	ctx, end := context.WithCancel(t.Context())
 	defer d.wait.Wait()
@@ -67,7 +68,7 @@ func TestStreamHangs(t *testing.T) {
 // TestChecksLeaveRoom begins a backup although more copies are being checked, or are to be, than jobs run at once.
 func TestChecksLeaveRoom(t *testing.T) {
 	release := make(chan struct{})
-	w := hung{make(chan struct{}, 10), make(chan struct{}, 10), release}
+	w := hung{nil, make(chan struct{}, 10), make(chan struct{}, 10), release}
 	cfg := &config.Config{Sources: []config.Source{{Name: "crm"}}}
 	d := &Daemon{Options: Options{Wiring: w, Now: clock.System, Log: slog.New(slog.DiscardHandler)}, queue: newQueue(clock.System), cfg: cfg, targets: map[string]*targetState{}}
 	ctx, end := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ func (d *Daemon) watch(ctx context.Context) {
 	d.stalled(ctx, now, cfg)
 	d.lapsing(now)
 	d.gone(cfg)
+	d.overdue(now, cfg)
 	for _, p := range cfg.Policies {
 		allowed := allowedAge(p, now)
 		for _, name := range p.Sources {
@@ -121,6 +123,8 @@ func (d *Daemon) gone(cfg *config.Config) {
 			_, stays = cfg.Target(name)
 		case "log":
 			_, stays = logs[name]
+		case "drill", "overdue":
+			stays = slices.ContainsFunc(cfg.Policies, func(p config.Policy) bool { return p.Name == name })
 		default:
 			_, stays = PolicyOf(cfg, name)
 		}

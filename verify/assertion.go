@@ -16,6 +16,7 @@ type Assertion struct {
 	SQL      string
 	Severity evidence.Severity
 	Equals   *string
+	Number   bool // Equals is a number: 5 is 5.00
 	Min, Max *float64
 	Matches  *regexp.Regexp
 	Within   float64 // share of the value in the last drill; 0: none
@@ -59,7 +60,7 @@ func (s Assertion) judge(c *evidence.Check, value string, null bool, last *strin
 		}
 	}
 	if s.Equals != nil {
-		expect(!null && value == *s.Equals, "equal to %s", *s.Equals)
+		expect(!null && (value == *s.Equals || s.Number && sameNumber(value, *s.Equals)), "equal to %s", *s.Equals)
 	}
 	if s.Matches != nil {
 		expect(!null && s.Matches.MatchString(value), "matching %s", s.Matches)
@@ -94,4 +95,10 @@ func (s Assertion) judge(c *evidence.Check, value string, null bool, last *strin
 	}
 	expect(math.Abs(n-before) <= s.Within*math.Abs(before), "within %v %% of %v, the value of the last drill", 100*s.Within, before)
 	return nil
+}
+
+func sameNumber(a, b string) bool {
+	x, err1 := strconv.ParseFloat(a, 64)
+	y, err2 := strconv.ParseFloat(b, 64)
+	return err1 == nil && err2 == nil && x == y
 }

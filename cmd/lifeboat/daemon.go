@@ -24,6 +24,7 @@ import (
 func (a *app) daemon() *cobra.Command {
 	var format string
 	var verbose bool
+	var x access
 	c := &cobra.Command{
 		Use:   "daemon",
 		Short: "Run the policies",
@@ -39,6 +40,10 @@ func (a *app) daemon() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			if _, err := a.identities(x); err != nil {
+				return err
+			}
+			identity := identityPath(x)
 			reload, stop := reloads(c.Context())
 			defer stop()
 			err = daemon.Run(c.Context(), daemon.Options{
@@ -49,13 +54,14 @@ func (a *app) daemon() *cobra.Command {
 					}
 					return cfg, nil
 				},
-				Reload: reload, Wiring: &wiring{now: a.now, log: log}, Now: a.now, By: by(), Version: buildVersion(), Log: log, Notify: supervisor(log),
+				Reload: reload, Wiring: &wiring{now: a.now, log: log, identity: identity}, Identity: identity != "", Now: a.now, By: by(), Version: buildVersion(), Log: log, Notify: supervisor(log),
 			})
 			return err
 		},
 	}
 	c.Flags().StringVar(&format, "log-format", "text", "`FORMAT` of log lines: text or json")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE` for the drills of policies that accept it on this host (default $LIFEBOAT_IDENTITY_FILE)")
 	return c
 }
 
@@ -131,8 +137,9 @@ func supervisor(log *slog.Logger) func(state string) {
 
 // wiring opens what a configuration names, for the daemon.
 type wiring struct {
-	now clock.Clock
-	log *slog.Logger
+	now      clock.Clock
+	log      *slog.Logger
+	identity string // file; empty: there is none, and no drill is made
 
 	mu   sync.Mutex
 	last *app // of the configuration that was asked for last: its limits hold for all jobs
@@ -166,6 +173,26 @@ func (w *wiring) Targets(ctx context.Context, cfg *config.Config) ([]*repository
 func (w *wiring) Source(cfg *config.Config, name string) (snapshot.Source, error) {
 	src, _, err := w.app(cfg).source(name)
 	return src, err
+}
+
+// Drill implements daemon.Wiring.
+func (w *wiring) Drill(ctx context.Context, cfg *config.Config, j daemon.DrillJob) (*daemon.DrillResult, error) {
+	a := w.fresh(cfg)
+	a.beside = w.app(cfg)
+	d, err := a.drill(ctx, access{identity: w.identity}, drillRequest{rule: j.Policy, database: j.Source, mode: j.Policy.Drill.Mode, queued: &j.Queued, due: &j.Due, skipped: j.Missed})
+	if err != nil {
+		return nil, err
+	}
+	return d.result(), nil
+}
+
+// Bury implements daemon.Wiring.
+func (w *wiring) Bury(ctx context.Context, cfg *config.Config) (out []daemon.DrillResult, err error) {
+	dead, err := w.fresh(cfg).died(ctx)
+	for _, d := range dead {
+		out = append(out, *d.result())
+	}
+	return out, err
 }
 
 // Check implements daemon.Wiring.

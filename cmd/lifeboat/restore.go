@@ -83,10 +83,7 @@ func (x *restoring) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, replay, err := x.choose(ctx, r, point)
-	for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
-		s, replay, err = x.choose(ctx, r, point)
-	}
+	s, replay, err := x.chooseAgain(ctx, r, point)
 	if err != nil {
 		return err
 	}
@@ -196,6 +193,16 @@ func (x *restoring) execute(ctx context.Context, row restoreRow, job restore.Job
 
 // relists is how often the log is listed again where a stream replaces objects meanwhile.
 const relists = 5
+
+// chooseAgain is choose, which it repeats where the log was listed while it changed.
+func (x *restoring) chooseAgain(ctx context.Context, r *repository.Reader, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {
+	for try := 0; try <= relists; try++ {
+		if s, replay, err = x.choose(ctx, r, p); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return s, replay, err
+}
 
 // choose plans the way to a point.
 func (x *restoring) choose(ctx context.Context, r *repository.Reader, p restore.Point) (s repository.Snapshot, replay *restore.Replay, err error) {

@@ -168,7 +168,7 @@ func (a *app) root() *cobra.Command {
 		return usagef("%w: see `%s --help`", err, c.CommandPath())
 	})
 	root.AddCommand(a.keygen(), a.initialise(), a.backup(), a.stream(), a.snapshots(), a.window(), a.log(), a.sources(), a.restore(), a.check(), a.healCommand(), a.copyCommand(), a.status(),
-		a.forget(), a.prune(), a.holds(), a.policy(), a.daemon(), a.doctor(), a.notify(), a.keys(), a.audit(), a.demo(), a.completion(), a.man(), a.version())
+		a.forget(), a.prune(), a.holds(), a.policy(), a.drills(), a.daemon(), a.doctor(), a.notify(), a.keys(), a.audit(), a.demo(), a.completion(), a.man(), a.version())
 	usageArgs(root)
 	strictHelp(root)
 	return root

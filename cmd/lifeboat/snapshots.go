@@ -187,10 +187,7 @@ func (a *app) window() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows, err := windows(c.Context(), list, &reaches{r: r, logs: map[logOf]restore.Log{}})
-			for try := 0; errors.Is(err, fs.ErrNotExist) && try < relists; try++ {
-				rows, err = windows(c.Context(), list, &reaches{r: r, logs: map[logOf]restore.Log{}})
-			}
+			rows, err := windowsAgain(c.Context(), r, list)
 			if err != nil {
 				return err
 			}
@@ -284,6 +281,16 @@ func (l *reaches) hole(ctx context.Context, of logOf, to snapshot.Pos, until tim
 		}
 	}
 	return g, nil
+}
+
+// windowsAgain is windows, which it repeats where a log was listed while it changed.
+func windowsAgain(ctx context.Context, r *repository.Reader, list []repository.Snapshot) (rows []windowRow, err error) {
+	for try := 0; try <= relists; try++ {
+		if rows, err = windows(ctx, list, &reaches{r: r, logs: map[logOf]restore.Log{}}); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return rows, err
 }
 
 // windows groups snapshots by source. There is a gap between any two of them that no log connects.

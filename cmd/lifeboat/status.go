@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"lifeboat/daemon"
 	"lifeboat/journal"
+	"lifeboat/policies"
 	"lifeboat/repository"
 	"lifeboat/target"
 )
@@ -42,19 +44,21 @@ type copyStatus struct {
 	Lag         int64      `json:"lag_seconds"`  // since the first record that it lacks
 	LockedUntil *time.Time `json:"locked_until"` // what the newest snapshot added
 	LastCheck   *time.Time `json:"last_check"`   // of all of it
+	LastDrill   *time.Time `json:"last_drill"`   // the last real restore from it that came to a verdict
 	LocksLapse  *time.Time `json:"locks_lapse"`  // when the first lock on what is needed can lapse; null without locks
 	lapsing     bool
 }
 
 type statusReport struct {
-	Repository  string         `json:"repository"`
-	Fingerprint string         `json:"fingerprint"`
-	Verdict     string         `json:"verdict"`
-	Sources     []sourceStatus `json:"sources"`
-	Copies      []copyStatus   `json:"copies"`
-	Policies    []policyStatus `json:"policies"`
-	Foreign     string         `json:"foreign,omitempty"` // somebody else writes
-	Daemon      *daemon.Status `json:"daemon"`            // null where none runs
+	Repository  string               `json:"repository"`
+	Fingerprint string               `json:"fingerprint"`
+	Verdict     string               `json:"verdict"`
+	Sources     []sourceStatus       `json:"sources"`
+	Copies      []copyStatus         `json:"copies"`
+	Policies    []policyStatus       `json:"policies"`
+	Drills      []daemon.DrillStatus `json:"drills"`
+	Foreign     string               `json:"foreign,omitempty"` // somebody else writes
+	Daemon      *daemon.Status       `json:"daemon"`            // null where none runs
 }
 
 func (a *app) status() *cobra.Command {
@@ -93,6 +97,7 @@ func (a *app) status() *cobra.Command {
 				report.source(s.Name, list, positions, a.now())
 			}
 			a.details(c.Context(), &report, positions, r)
+			a.drillsStatus(&report, r)
 			report.judge(a.cfg, positions)
 			if report.Daemon, err = a.askDaemon(c.Context()); err != nil {
 				return err
@@ -158,6 +163,24 @@ func (a *app) details(ctx context.Context, report *statusReport, positions []*re
 	}
 }
 
+// drillsStatus adds what was drilled.
+func (a *app) drillsStatus(report *statusReport, r *repository.Reader) {
+	opaque := func(name string) string { return r.IDs.NewHasher().Source(name) }
+	report.Drills = daemon.DrillsOf(a.cfg.StateDir, r.Chain, opaque, a.cfg, a.now())
+	for _, d := range report.Drills {
+		if d.Trouble() != "" {
+			report.Verdict = "bad"
+		}
+	}
+	for _, d := range repository.Drills(a.cfg.StateDir, r.Chain) {
+		for i := range report.Copies {
+			if c := &report.Copies[i]; d.Result != policies.Unknown && d.Copy == opaque(repository.OpaqueTarget+c.Target) {
+				c.LastDrill = &d.At
+			}
+		}
+	}
+}
+
 func (r *statusReport) source(name string, list []repository.Snapshot, positions []*repository.Copy, now time.Time) {
 	s := sourceStatus{Source: name, Copies: map[string]string{}, Verdict: "never backed up"}
 	for _, snap := range list {
@@ -190,19 +213,25 @@ func (a *app) reported(r statusReport) error {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f x\t%d\t%s\n", s.Source, s.Last.ID, humanize.RelTime(s.Last.Taken, s.Last.Taken.Add(time.Duration(s.Age)*time.Second), "", ""), humanize.IBytes(uint64(s.Last.Size)), s.Last.Reads, s.Count, s.Verdict)
 		}
-		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED\tMEDIA\tLOCKED UNTIL\tLAST CHECK")
+		fmt.Fprintln(w, "\nCOPY\tSTATE\tRECORDS\tBEHIND\tDAMAGED\tMEDIA\tLOCKED UNTIL\tLAST CHECK\tLAST DRILL")
 		for _, c := range r.Copies {
 			media := c.Media
 			if c.Offsite {
 				media += ", offsite"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", c.Target, c.State, c.Records, c.Behind, c.Damaged, media, day(c.LockedUntil), day(c.LastCheck))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", c.Target, c.State, c.Records, c.Behind, c.Damaged, media, day(c.LockedUntil), day(c.LastCheck), day(c.LastDrill))
 		}
 		if len(r.Policies) > 0 {
 			fmt.Fprintln(w, "\nPOLICY\tSOURCE\tCOPIES-MEDIA-OFFSITE-LOCKED\tWANTED\tVERDICT")
 		}
 		for _, p := range r.Policies {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Source, p.Have, p.Want, p.Verdict)
+		}
+		if len(r.Drills) > 0 {
+			fmt.Fprintln(w, "\nPOLICY\tLAST DRILL\tFROM\tRESULT\tRTO\tNEXT")
+		}
+		for _, d := range r.Drills {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Policy, day(d.Last), cmp.Or(d.Copy, "-"), cmp.Or(d.Result, "never drilled"), (time.Duration(d.RTO) * time.Millisecond).Round(time.Millisecond), day(d.Next))
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -226,6 +255,11 @@ func (a *app) reported(r statusReport) error {
 	for _, p := range r.Policies {
 		if len(p.Unmet) > 0 {
 			bad = append(bad, fmt.Sprintf("policy %s is not met for %s: %s", p.Name, p.Source, strings.Join(p.Unmet, "; ")))
+		}
+	}
+	for _, d := range r.Drills {
+		if trouble := d.Trouble(); trouble != "" {
+			bad = append(bad, trouble)
 		}
 	}
 	for _, c := range r.Copies {

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeboat/chunkstore"
+	"lifeboat/config"
+	"lifeboat/evidence"
+	"lifeboat/internal/redact"
+	"lifeboat/journal"
+	"lifeboat/policies"
+	"lifeboat/repository"
+	"lifeboat/restore"
+	"lifeboat/snapshot"
+	"lifeboat/verify"
+)
+
+func (d *drilling) rto() time.Duration { return policies.RTO(d.rule.Drill.RTO) }
+
+// manualDrill is the kind of a drill that somebody asked for.
+const manualDrill = "manual"
+
+// facts begins the report with what is known before anything is done.
+func (d *drilling) facts() error {
+	now := d.now().UTC()
+	source, _ := d.cfg.Source(d.database)
+	text, err := config.PolicyText(d.cfg, d.rule)
+	if err != nil {
+		return err
+	}
+	r := &evidence.Report{Schema: evidence.Schema, ID: newDrillID(now), Environment: evidence.Environment{Name: d.cfg.Repository}, Tool: tool(), Host: machine(d.rule.Drill.IdentityAccepted),
+		Policy: policyFacts(d.rule, source, text), Timeline: []evidence.Phase{}, Trend: []evidence.Past{}, Checks: []evidence.Check{}, Errors: []string{}, Findings: []evidence.Finding{},
+		Controls: evidence.Controls(), Result: evidence.Pass}
+	r.Trigger = evidence.Trigger{Kind: manualDrill, By: by(), From: "", Reason: d.reason}
+	if d.due != nil {
+		r.Trigger.Kind, r.Trigger.From = "scheduled", "daemon"
+	}
+	r.Policy.Due, r.Policy.Missed = d.due, append(r.Policy.Missed, d.skipped...)
+	if s := d.rule.Drill.Schedule; s != nil {
+		if next := s.Next(now); !next.IsZero() {
+			next = next.UTC()
+			r.Policy.Next = &next
+		}
+	}
+	r.Selection = evidence.Selection{Mode: string(d.mode), Algorithm: string(d.rule.Drill.Select), From: d.rule.Drill.From, Window: int64(d.rule.Drill.Window.Length().Seconds()), Excluded: []evidence.Excluded{}}
+	if d.at != "" {
+		r.Selection.Algorithm = "given"
+	}
+	if d.target != "" {
+		r.Selection.From = d.target
+	}
+	r.RTO = evidence.Objective{Target: d.rto().Milliseconds(), Verdict: evidence.Inconclusive}
+	r.RPO = evidence.Objective{Target: d.rule.RPO.Length().Milliseconds(), Verdict: evidence.Inconclusive}
+	r.Point = evidence.Point{Requested: d.at, Gaps: []string{}, Verdict: evidence.Inconclusive}
+	r.Isolation = evidence.Isolation{TornDown: []string{}, Teardown: evidence.Inconclusive}
+	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: d.all.Chain.Epochs(), Companions: []evidence.Companion{}, Cipher: "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"}
+	if d.queued != nil {
+		r.Timeline = append(r.Timeline, evidence.Phase{Name: evidence.PhaseQueue, Start: d.queued.UTC(), End: now})
+	}
+	d.report = r
+	d.body = journal.DrillBody{Source: d.opaque(d.database), Policy: d.opaque(repository.OpaquePolicy + d.rule.Name), Mode: string(d.mode), Due: d.due, Missed: d.skipped, Began: now}
+	d.trend()
+	return nil
+}
+
+// maxTrend is how many earlier drills a report shows.
+const maxTrend = 24
+
+// trend adds the drills before.
+func (d *drilling) trend() {
+	first := max(0, len(d.past)-maxTrend)
+	for i, p := range d.past[first:] {
+		at := p.At.UTC()
+		d.report.Trend = append(d.report.Trend, evidence.Past{At: at, Report: p.Report, Copy: d.runs[first+i].Copy, RTO: p.RTO, RPO: p.RPO, Size: p.Size, Result: evidence.Verdict(p.Result)})
+		d.report.Policy.Previous, d.report.Log.Previous = &at, p.Report
+	}
+}
+
+// backupFacts are those of what was chosen.
+func (d *drilling) backupFacts(ctx context.Context, w drillWay) error {
+	b, root := &d.report.Backup, w.job.Tree.Root
+	b.Engine, b.System, b.Snapshot, b.Kind, b.Taken, b.Size = root.Engine, w.snapshot.System, restore.FormatID(w.snapshot.Seq), w.snapshot.Kind, w.snapshot.Taken.UTC(), root.Size
+	b.Record = journal.Hash(d.reader.Chain.Entries()[w.snapshot.Seq-1].Raw)
+	b.From, b.To = w.snapshot.From, position(w.replay)
+	for _, o := range w.replay.Log {
+		b.LogSize += int64(o.To.Offset - o.From.Offset)
+	}
+	d.body.Snapshot, d.body.Size, d.body.LogSize = w.snapshot.Seq, b.Size, b.LogSize
+	d.report.Point.Reached = b.To
+	if !w.replay.Until.IsZero() {
+		until := w.replay.Until.UTC()
+		d.report.Point.Through = &until
+	}
+	d.same(ctx)
+	return nil
+}
+
+// position is where a replay is to end.
+func position(r *restore.Replay) string {
+	if r.Stop == nil {
+		return r.End.String()
+	}
+	end := r.End
+	end.Offset = *r.Stop
+	if r.Through {
+		return end.String() + ", behind its record"
+	}
+	return end.String()
+}
+
+// same finds the last drill, and one that reached the same position, for comparison.
+func (d *drilling) same(ctx context.Context) {
+	for _, p := range slices.Backward(d.past[max(0, len(d.past)-8):]) {
+		b, err := d.all.ReadReport(ctx, d.cfg.StateDir, p)
+		if err != nil {
+			continue // there is less to compare with
+		}
+		o, err := evidence.Open(b, "")
+		if err != nil || o.Report.Policy.Source != d.database {
+			continue
+		}
+		counted := slices.ContainsFunc(o.Report.Checks, func(c evidence.Check) bool { return c.ID == "counts" && len(c.Tables) > 0 })
+		if d.before == nil && counted {
+			d.before = o.Report
+		}
+		if d.equal == nil && counted && o.Report.Backup.Snapshot == d.report.Backup.Snapshot && o.Report.Backup.To == d.report.Backup.To {
+			d.equal = o.Report
+		}
+	}
+}
+
+// outcome takes over what the drill found.
+func (d *drilling) outcome(o *verify.Outcome) {
+	r := d.report
+	r.Timeline, r.Checks, r.Errors = append(r.Timeline, o.Timeline...), append(r.Checks, o.Checks...), append(r.Errors, o.Errors...)
+	r.Isolation, r.Point.Verdict = o.Isolation, o.Point
+	r.Isolation.TornDown = []string{}
+	r.Isolation.Teardown = evidence.Inconclusive
+	r.Backup.Fetched, r.Backup.Frames = o.Plan.Fetch, o.Plan.Frames
+	r.Backup.Companions = append(r.Backup.Companions, o.Companions...)
+	if o.Reached.Position != "" {
+		r.Point.Reached = o.Reached.Position
+	}
+	if !o.Reached.Last.IsZero() {
+		last := o.Reached.Last.UTC()
+		r.Point.Last = &last
+	}
+	d.notTested = append(d.notTested, o.NotTested...)
+	r.Result = evidence.Worst(r.Result, o.Result)
+	d.body.Fetch, d.body.Replay = o.Took(evidence.PhaseRestore).Milliseconds(), o.Took(evidence.PhaseReplay).Milliseconds()
+	if o.Ready > 0 {
+		plan := r.Timeline[len(r.Timeline)-len(o.Timeline)-1]
+		took := plan.End.Sub(plan.Start) + o.Ready
+		r.RTO.Actual, r.RTO.Verdict = took.Milliseconds(), evidence.Verdict(policies.Meets(took, true, d.rto()))
+		r.RTO.How = "from opening the copy until the engine answered, without the checks"
+		d.body.RTO = r.RTO.Actual
+	}
+}
+
+// failed notes what hindered the drill. Damage is a failure of the backup, all else leaves open what would have come of it.
+func (d *drilling) failed(doing string, err error) {
+	v := evidence.Inconclusive
+	if chunkstore.Damaged(err) && !errors.Is(err, restore.ErrRefused) && !errors.Is(err, verify.ErrUnavailable) {
+		v = evidence.Fail
+	}
+	d.report.Result = evidence.Worst(d.report.Result, v)
+	d.report.Errors = append(d.report.Errors, redact.Text(fmt.Sprintf("%s: %v", doing, err)))
+}
+
+// finish draws the conclusions.
+func (d *drilling) finish() {
+	r := d.report
+	r.Result = evidence.Worst(r.Result, r.RPO.Verdict)
+	if r.Selection.Mode == string(config.DrillTier1) {
+		r.RTO.How = "not measured: nothing was restored"
+	} else {
+		r.Result = evidence.Worst(r.Result, r.RTO.Verdict, r.Point.Verdict)
+	}
+	if d.reader != nil {
+		d.project()
+	}
+	codes := []string{"application", "users", "performance", "production-hardware"}
+	if r.Selection.Mode != string(config.DrillFull) {
+		codes = append(codes, "companions")
+	}
+	if len(r.Backup.Copies) > 1 {
+		codes = append(codes, "other-copies")
+	}
+	codes = append(codes, "other-points")
+	codes = append(codes, d.notTested...)
+	slices.Sort(codes)
+	r.NotTested = evidence.Limits(slices.Compact(codes)...)
+	d.findings()
+}
+
+// findings are what somebody has to see to: what failed, and what could not be found out.
+func (d *drilling) findings() {
+	r := d.report
+	retest := "a drill from the same copy that passes: lifeboat drill run " + r.Policy.Name + " --from " + r.Backup.Copy.Target
+	due := r.Policy.Next
+	add := func(id string, s evidence.Severity, text string) {
+		r.Findings = append(r.Findings, evidence.Finding{ID: id, Severity: s, Text: text, Owner: r.Policy.Owner, Due: due, Retest: retest})
+	}
+	for i, e := range r.Errors {
+		first, _, _ := strings.Cut(e, "\n")
+		add(fmt.Sprintf("error-%d", i+1), evidence.Critical, first)
+	}
+	for _, c := range r.Checks {
+		if c.Verdict != evidence.Pass {
+			add(c.ID, c.Severity, fmt.Sprintf("%s: expected %s, observed %s", c.ID, c.Expected, c.Observed))
+		}
+	}
+	for name, o := range map[string]evidence.Objective{"rto": r.RTO, "rpo": r.RPO} {
+		if o.Verdict == evidence.Fail {
+			add(name, evidence.Critical, fmt.Sprintf("%s: %s where %s is promised", strings.ToUpper(name), time.Duration(o.Actual)*time.Millisecond, time.Duration(o.Target)*time.Millisecond))
+		}
+	}
+	if r.Projection != nil && r.Projection.Verdict == evidence.Fail {
+		add("projection", evidence.Warning, "the restore of production from "+r.Projection.Copy+" is projected to take longer than the RTO")
+	}
+	slices.SortFunc(r.Findings, func(a, b evidence.Finding) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// project says how long a restore of production would take, from the slowest copy.
+func (d *drilling) project() {
+	var samples []policies.Restored
+	add := func(b *journal.DrillBody, target string) {
+		if b.RTO > 0 && b.Size > 0 && target != "" {
+			samples = append(samples, policies.Restored{Copy: target, Size: b.Size, LogSize: b.LogSize, Restore: time.Duration(b.Fetch) * time.Millisecond, Replay: time.Duration(b.Replay) * time.Millisecond,
+				Rest: time.Duration(b.RTO-b.Fetch-b.Replay) * time.Millisecond})
+		}
+	}
+	for i, p := range d.past {
+		add(p.DrillBody, d.runs[i].Copy)
+	}
+	add(&d.body, d.name)
+	size, log := d.production()
+	p, ok := policies.Project(samples, size, log)
+	if !ok {
+		return
+	}
+	d.report.Projection = &evidence.Projection{Size: size, LogSize: log, Copy: p.Copy, Duration: p.Duration.Milliseconds(), Low: p.Low.Milliseconds(), High: p.High.Milliseconds(), Model: p.Model,
+		Samples: p.Samples, Error: p.Error, Verdict: evidence.Verdict(p.Verdict(d.rto())),
+		Assumption: "the size of the newest snapshot, and the most log that a drill had to replay; the machine and the line of these drills"}
+}
+
+// production is how large the newest snapshot is, and how much log a restore has to replay at most: the most that lay between two snapshots lately.
+func (d *drilling) production() (size, log int64) {
+	size, log = d.body.Size, d.body.LogSize
+	for _, e := range d.all.Chain.Entries() {
+		if e.Snapshot != nil && e.Snapshot.Source == d.body.Source {
+			size = e.Snapshot.Size
+		}
+	}
+	for _, p := range d.past {
+		log = max(log, p.LogSize)
+	}
+	return size, log
+}
+
+// rpo judges how much would have been lost, had production been lost when the drill began.
+func (d *drilling) rpo(until time.Time) {
+	lost := max(d.begin.Sub(until), 0)
+	o := &d.report.RPO
+	o.Actual, o.How = lost.Milliseconds(), "from the newest moment that can be restored from this copy until the drill began"
+	if o.Verdict = evidence.Verdict(policies.Meets(lost, true, d.rule.RPO.Length())); o.Target == 0 {
+		o.Verdict = evidence.Pass
+		o.How += "; the policy promises none"
+	}
+	d.body.RPO = o.Actual
+}
+
+// hash opens and hashes everything that a restore would need, and starts nothing.
+func (d *drilling) hash(ctx context.Context, w drillWay) {
+	c := evidence.Check{ID: "integrity", Kind: "integrity", Severity: evidence.Critical, What: "decrypt every frame that the point needs, and compare every chunk with its ID; read all log behind it", Expected: "no faults",
+		Observed: "no faults", Verdict: evidence.Pass, Start: d.now().UTC(), Tables: []evidence.Table{}}
+	var faults []string
+	p := d.progress("drill")
+	p.start(w.job.Tree.Root.Size)
+	err := restore.Verify(ctx, []*snapshot.Tree{w.job.Tree}, []string{d.report.Backup.Snapshot}, d.reader.Frames, d.reader.IDs, 1, p.add, func(what string, _ []string, err error) {
+		faults = append(faults, fmt.Sprintf("%s: %v", what, err))
+	})
+	p.done()
+	for _, o := range w.replay.Log {
+		if err != nil {
+			break
+		}
+		if err = w.replay.Reader.Log(ctx, o, io.Discard); chunkstore.Damaged(err) {
+			faults, err = append(faults, err.Error()), nil
+		}
+	}
+	c.End = d.now().UTC()
+	d.report.Timeline = append(d.report.Timeline, evidence.Phase{Name: evidence.PhaseRestore, Start: c.Start, End: c.End, Bytes: w.job.Tree.Root.Size})
+	switch {
+	case len(faults) > 0:
+		c.Verdict, c.Observed, c.Why = evidence.Fail, fmt.Sprintf("%d faults", len(faults)), redact.Text(strings.Join(faults[:min(len(faults), 20)], "\n"))
+	case err != nil:
+		c.Verdict, c.Observed, c.Why = evidence.Inconclusive, "", redact.Text(err.Error())
+	}
+	d.report.Checks = append(d.report.Checks, c)
+	d.report.Result = evidence.Worst(d.report.Result, c.Verdict)
+	d.notTested = append(d.notTested, "start", "queries")
+}

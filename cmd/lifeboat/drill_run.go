@@ -1,0 +1,403 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"lifeboat/config"
+	"lifeboat/crypto"
+	"lifeboat/daemon"
+	"lifeboat/evidence"
+	"lifeboat/internal/redact"
+	"lifeboat/journal"
+	"lifeboat/policies"
+	"lifeboat/repository"
+	"lifeboat/restore"
+	"lifeboat/verify"
+)
+
+// drillRequest is a drill that somebody, or a schedule, asks for.
+type drillRequest struct {
+	rule     config.Policy
+	database string // of the policy
+	mode     config.DrillMode
+	at       string      // point; empty: as the policy selects
+	target   string      // name; empty: as the policy says
+	seed     string      // 32 hex digits; empty: drawn anew
+	queued   *time.Time  // when it was asked for
+	due      *time.Time  // of the schedule
+	skipped  []time.Time // times of the schedule
+	reason   string
+}
+
+// drilling is one drill under way.
+type drilling struct {
+	*app
+	access
+	drillRequest
+	report *evidence.Report
+	files  drillFiles
+
+	all    *repository.Reader // of all copies, for what is known of earlier drills
+	past   []repository.Drilled
+	runs   []policies.DrilledRun // the same
+	before *evidence.Report      // the last one
+	equal  *evidence.Report      // one that reached the same position
+
+	name   string             // of the copy that is drilled
+	reader *repository.Reader // of it alone
+	begin  time.Time          // of the way that an administrator would go
+	body   journal.DrillBody
+
+	notTested []string
+}
+
+// drilled is a drill that came to its end.
+type drilled struct {
+	*evidence.Report
+	digest   string
+	recorded error // why it stands on no copy yet
+}
+
+// drill makes a drill. An error means that none was begun, or that its report could not be kept.
+func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
+	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, scratchOf(q.rule.Drill)}}
+	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
+	note, err := d.files.begin(d.unfinished())
+	if err != nil {
+		return nil, err
+	}
+	d.perform(ctx)
+	d.finish()
+	done, err := a.conclude(ctx, d.all.Chain, d.report, d.body)
+	if err == nil {
+		err = note.End()
+	}
+	return done, err
+}
+
+// prepare opens the repository, and picks the copy.
+func (d *drilling) prepare(ctx context.Context) (err error) {
+	if ids, err := d.identities(d.access); err != nil || len(ids) == 0 {
+		return errors.Join(err, fmt.Errorf("%w: a drill restores: give the identity with --identity FILE, or $LIFEBOAT_IDENTITY_FILE", crypto.ErrIdentity))
+	}
+	if _, d.all, err = d.app.reader(ctx, access{identity: d.access.identity, trust: d.access.trust}); err != nil {
+		return err
+	}
+	if err := d.unlock(ctx, d.access, d.all, true); err != nil {
+		return err
+	}
+	if err := d.apart(); err != nil {
+		return err
+	}
+	opaque := d.opaque(d.database)
+	for _, p := range repository.Drills(d.cfg.StateDir, d.all.Chain) {
+		if p.Source == opaque {
+			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
+		}
+	}
+	if err := d.facts(); err != nil {
+		return err
+	}
+	copies := d.positions(ctx, access{}, d.all)
+	defer daemon.CloseAll(copies)
+	d.report.Backup.Copies = d.copiesOf(copies)
+	return d.pickCopy(copies)
+}
+
+// apart refuses a scratch directory that is not the drill's own: in a copy, in what is backed up, or around it.
+func (d *drilling) apart() error {
+	if err := d.outside(d.access, d.files.scratch); err != nil {
+		return err
+	}
+	scratch := resolved(d.files.scratch)
+	for _, s := range d.cfg.Sources {
+		for _, path := range append(slices.Clone(s.Paths), s.Path) {
+			if path != "" && (within(scratch, resolved(path)) || within(resolved(path), scratch)) {
+				return fmt.Errorf("%w: drills would restore into %s, and the source %s is in %s: name another place with scratch in the policy's drill", restore.ErrRefused, scratch, s.Name, path)
+			}
+		}
+	}
+	return nil
+}
+
+// opaque is what stands for something in public records.
+func (d *drilling) opaque(name string) string { return d.all.IDs.NewHasher().Source(name) }
+
+// copiesOf describes every copy of the policy.
+func (d *drilling) copiesOf(copies []*repository.Copy) []evidence.Copy {
+	out := []evidence.Copy{}
+	for _, c := range copies {
+		t, ok := d.cfg.Target(c.Name)
+		if !ok || len(d.rule.Targets) > 0 && !slices.Contains(d.rule.Targets, c.Name) {
+			continue
+		}
+		e := evidence.Copy{Target: c.Name, Place: placeOf(t), Media: mediaOf(t), Offsite: t.Offsite, Records: c.Position}
+		for i, r := range d.runs {
+			if r.Copy == c.Name {
+				e.LastDrill = &d.past[i].At
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// pickCopy decides which copy is drilled.
+func (d *drilling) pickCopy(copies []*repository.Copy) error {
+	var targets []string
+	for _, c := range d.report.Backup.Copies {
+		targets = append(targets, c.Target)
+	}
+	all := policies.DrillCopies(d.now(), targets, d.runs)
+	for i := range all {
+		for _, c := range copies {
+			if c.Name == all[i].Target && c.Err != nil {
+				all[i].Against = redact.Text(c.Err.Error())
+			}
+		}
+	}
+	name, excluded, err := policies.PickCopy(d.report.Selection.From, all)
+	for _, e := range excluded {
+		d.report.Selection.Excluded = append(d.report.Selection.Excluded, evidence.Excluded{What: "target " + e.What, Reason: e.Reason})
+	}
+	if d.name = name; err != nil {
+		return err
+	}
+	d.body.Copy = d.opaque(repository.OpaqueTarget + name)
+	for _, c := range d.report.Backup.Copies {
+		if c.Target == name {
+			d.report.Backup.Copy = c
+		}
+	}
+	return nil
+}
+
+// perform goes the way of a restore, from the copy alone, and asks what came back. What goes wrong is in the report.
+func (d *drilling) perform(ctx context.Context) {
+	d.begin = d.now().UTC()
+	way, err := d.plan(ctx)
+	d.report.Timeline = append(d.report.Timeline, evidence.Phase{Name: evidence.PhasePlan, Start: d.begin, End: d.now().UTC()})
+	if d.reader != nil {
+		defer daemon.CloseAll([]*repository.Copy{{Target: d.reader.Target}})
+	}
+	if err != nil {
+		d.failed("find the way to the point on "+d.name, err)
+		return
+	}
+	if d.mode == config.DrillTier1 {
+		d.hash(ctx, way)
+		return
+	}
+	d.restore(ctx, way)
+}
+
+// drillWay is what is restored.
+type drillWay struct {
+	snapshot repository.Snapshot
+	replay   *restore.Replay
+	job      restore.Job
+	point    restore.Point
+}
+
+// plan opens the copy and finds the way to the point.
+func (d *drilling) plan(ctx context.Context) (w drillWay, err error) {
+	one := d.fork()
+	x := access{from: d.name, identity: d.access.identity, trust: d.access.trust}
+	if _, d.reader, err = one.reader(ctx, x); err != nil {
+		return w, err
+	}
+	if err := one.unlock(ctx, x, d.reader, true); err != nil {
+		return w, err
+	}
+	if d.reader.Broken != nil {
+		return w, fmt.Errorf("the journal of %s does not verify to its end: %w: %w", d.name, crypto.ErrDamaged, d.reader.Broken)
+	}
+	r := &restoring{app: one, access: x, source: d.database}
+	if r.at, err = d.pickPoint(ctx, r); err != nil {
+		return w, err
+	}
+	d.report.Point.Requested = r.at
+	if w.point, err = restore.ParsePoint(r.at); err != nil {
+		return w, err
+	}
+	if w.snapshot, w.replay, err = r.chooseAgain(ctx, d.reader, w.point); err != nil {
+		return w, err
+	}
+	tree, err := d.reader.TreeOf(ctx, w.snapshot.SnapshotBody)
+	if err != nil {
+		return w, err
+	}
+	w.job = restore.Job{Tree: tree, Frames: d.reader.Frames, Names: []string{d.name}, IDs: d.reader.IDs}
+	return w, d.backupFacts(ctx, w)
+}
+
+// restore makes the drill itself.
+func (d *drilling) restore(ctx context.Context, w drillWay) {
+	job := verify.Drill{Restore: w.job, Limit: 2 * d.rto(), Now: d.now, Probes: d.probes(w)}
+	scratch, err := verify.NewScratch(d.files.scratch, d.report.ID)
+	if err == nil {
+		job.Dir = scratch.Dir
+		if job.Engine, err = d.lab(ctx, w); err == nil {
+			d.report.Backup.Version = job.Engine.Version()
+			job.Companions, err = d.companions(ctx, w)
+		}
+	}
+	if err != nil {
+		d.failed("prepare the drill", err)
+	} else {
+		p := d.progress("drill")
+		p.start(w.job.Tree.Root.Size)
+		job.Restore.Progress = p.add
+		o := verify.Run(ctx, job)
+		p.done()
+		d.outcome(o)
+	}
+	if scratch != nil {
+		d.tornDown(scratch)
+	}
+}
+
+// tornDown removes what the drill made, and reports what is left.
+func (d *drilling) tornDown(s *verify.Scratch) {
+	i := &d.report.Isolation
+	i.Directory = s.Dir
+	processes, files, err := s.Remove()
+	i.Processes, i.Files = i.Processes+processes, files
+	i.Teardown, i.TornDown = evidence.Pass, []string{"no process has its working directory below " + s.Dir, s.Dir + " is not there any more"}
+	if err != nil || i.Processes+i.Files > 0 {
+		i.Teardown, i.TornDown = evidence.Fail, []string{}
+		d.failed("tear down", errors.Join(err, fmt.Errorf("%d processes and %d files are left in %s", i.Processes, i.Files, s.Dir)))
+		d.report.Result = evidence.Fail
+	}
+}
+
+// conclude signs a report, keeps it, and records it as soon as that is possible.
+func (a *app) conclude(ctx context.Context, chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
+	r.Issued = a.now().UTC()
+	envelope, err := repository.SignReport(a.cfg.StateDir, chain, r)
+	if err != nil {
+		return nil, err
+	}
+	body.Report, body.Result = evidence.Digest(envelope), string(r.Result)
+	at := r.Issued
+	err = repository.Note(a.cfg.StateDir, repository.Noted{Document: envelope, Record: journal.Record{Type: journal.Drill, By: r.Trigger.By, From: r.Trigger.From,
+		Reason: r.Trigger.Reason, Happened: &at, Drill: &body}})
+	if err != nil {
+		return nil, err
+	}
+	return &drilled{r, body.Report, a.recordNoted(ctx)}, nil
+}
+
+// recordNoted brings to the journal what waits for it; nil also where a run that is under way will.
+func (a *app) recordNoted(ctx context.Context) error {
+	h, err := a.fork().host(ctx)
+	if errors.Is(err, repository.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = h.Close()
+	if n, _ := repository.Unrecorded(a.cfg.StateDir); n > 0 {
+		err = errors.Join(err, errors.New("no copy took it yet"))
+	}
+	return err
+}
+
+// drillFiles is where a host keeps what it must know of drills.
+type drillFiles struct{ state, scratch string }
+
+// unfinished is what is known of a drill from its beginning on: enough to report that it died.
+type unfinished struct {
+	Report  *evidence.Report  `json:"report"`
+	Body    journal.DrillBody `json:"body"`
+	Scratch string            `json:"scratch"`
+}
+
+const drillsDir = "drills"
+
+func (f drillFiles) note(id string) string { return filepath.Join(f.state, drillsDir, id+".json") }
+
+// begin notes that a drill has begun, durably: whatever it leaves is found by that.
+func (f drillFiles) begin(u unfinished) (*verify.Locked, error) {
+	u.Scratch = f.scratch
+	b, err := json.Marshal(u)
+	if err != nil {
+		return nil, err
+	}
+	l, err := verify.Lock(f.note(u.Report.ID), b)
+	if err != nil {
+		return nil, fmt.Errorf("note that a drill begins: %w", err)
+	}
+	return l, nil
+}
+
+func (d *drilling) unfinished() unfinished { return unfinished{Report: d.report, Body: d.body} }
+
+// newDrillID is a time and 8 random bytes.
+func newDrillID(now time.Time) string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return now.UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
+}
+
+// died reports the drills that were killed, and removes what they left.
+func (a *app) died(ctx context.Context) (out []*drilled, err error) {
+	names, err := filepath.Glob(filepath.Join(a.cfg.StateDir, drillsDir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		l, err := verify.Hold(name)
+		if errors.Is(err, os.ErrNotExist) || err == nil && l == nil {
+			continue // it has just ended, or goes on
+		}
+		if err != nil {
+			return out, err
+		}
+		done, err := a.bury(ctx, l)
+		if err != nil {
+			return out, errors.Join(err, l.Close())
+		}
+		out = append(out, done)
+	}
+	return out, nil
+}
+
+// bury makes the report of a drill that was killed.
+func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
+	b, err := os.ReadFile(l.Name())
+	var u unfinished
+	if err == nil {
+		err = json.Unmarshal(b, &u)
+	}
+	if err != nil || u.Report == nil || filepath.Base(l.Name()) != u.Report.ID+".json" {
+		return nil, fmt.Errorf("%s does not say which drill was killed: %w: look for what it left in its scratch directory, and remove this file", l.Name(), errors.Join(err, crypto.ErrDamaged))
+	}
+	d := &drilling{app: a, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
+	d.report.Errors = append(d.report.Errors, "the drill was killed before it ended")
+	d.tornDown(verify.ScratchOf(u.Scratch, u.Report.ID))
+	d.report.Result = evidence.Fail
+	d.finish()
+	d.report.Result = evidence.Fail
+	chain, err := repository.KnownChain(a.cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.conclude(ctx, chain, d.report, d.body)
+	if err != nil {
+		return nil, err
+	}
+	return done, l.End()
+}
