@@ -56,6 +56,7 @@ var rules = []rule{
 	{pkg: "capture", may: mayCapture},
 	{pkg: "restore", may: mayRestore},
 	{pkg: "evidence", may: []string{"crypto", "target", "journal"}},
+	{pkg: "bundle", may: []string{"crypto", "journal", "evidence"}},
 	{pkg: "verify", may: append([]string{"evidence"}, mayVerify...)},
 	{pkg: "catalog", may: mayRestore},
 	{pkg: "source/*", may: []string{"verify", "evidence", "restore", "capture", "snapshot"}},
