@@ -17,17 +17,14 @@ import (
 //
 // With processes of its own its first one takes all others with it when it is killed. Without, it is asked to end them itself.
 func attributes(owner *restore.Owner, apart bool) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
-	root := os.Geteuid() == 0
-	if owner != nil && root {
-		a.Credential = &syscall.Credential{Uid: uint32(owner.UID), Gid: uint32(owner.GID)}
-	}
+	a := as(owner)
+	a.Pdeathsig = syscall.SIGQUIT
 	if !apart {
 		return a
 	}
 	a.Pdeathsig = syscall.SIGKILL
 	a.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
-	if !root {
+	if os.Geteuid() != 0 {
 		a.Cloneflags |= syscall.CLONE_NEWUSER
 		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}

@@ -11,13 +11,7 @@ import (
 )
 
 // attributes let a child run as owner. Only Linux ends it with this process, and sets it apart.
-func attributes(owner *restore.Owner, _ bool) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Setpgid: true}
-	if owner != nil && os.Geteuid() == 0 {
-		a.Credential = &syscall.Credential{Uid: uint32(owner.UID), Gid: uint32(owner.GID)}
-	}
-	return a
-}
+func attributes(owner *restore.Owner, _ bool) *syscall.SysProcAttr { return as(owner) }
 
 func ownNetwork(int) (bool, error) {
 	return false, errors.New("that of the host: only Linux has others")

@@ -124,6 +124,15 @@ func (s *server) spawn(program string, args []string, owner *restore.Owner, apar
 	return nil
 }
 
+// as lets a child run as owner, in a group of its own: what the terminal sends to this process is not for it.
+func as(owner *restore.Owner) *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Setpgid: true}
+	if owner != nil && os.Geteuid() == 0 {
+		a.Credential = &syscall.Credential{Uid: uint32(owner.UID), Gid: uint32(owner.GID)}
+	}
+	return a
+}
+
 // plainEnvironment has neither a setting of PostgreSQL nor a secret of this process.
 func plainEnvironment() []string {
 	out := []string{"LC_ALL=C.UTF-8", "TZ=UTC"}

@@ -136,8 +136,11 @@ func (d *Restored) leave() {
 	}
 }
 
-// end ends a session at once: a server that is busy would not listen, and notices by itself.
-func (c *conn) end() {
+// end ends the session.
+func (c *conn) end() { finish(c.PgConn) }
+
+// finish ends a session at once: a server that is busy would not listen.
+func finish(c *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.Close(ctx) // nothing is lost with it

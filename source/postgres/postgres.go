@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -26,6 +27,8 @@ const ours = "lifeboat"
 type Source struct {
 	// Slot is the name of the permanent slot through which the log is captured.
 	Slot string
+	// Baseline is how long the tables of the DSN's database may be counted while a snapshot is taken, for drills to compare with; 0: they are not.
+	Baseline time.Duration
 
 	dsn, password string
 }
@@ -47,6 +50,7 @@ func (s *Source) Open(ctx context.Context, prior *snapshot.Prior) (snapshot.View
 	if err != nil {
 		return nil, describe("snapshot", cfg, err)
 	}
+	v.budget = s.Baseline
 	return v, nil
 }
 

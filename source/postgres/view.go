@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -46,9 +47,10 @@ type view struct {
 	settings map[string]string
 	config   *configuration
 	digest   hash.Hash
-	proven   bool      // the server's log leads from the prior snapshot to here
-	since    *Manifest // of the snapshot whose changes the server sends; nil: it sends everything
-	anew     bool      // no log leads here from the prior snapshot
+	proven   bool          // the server's log leads from the prior snapshot to here
+	since    *Manifest     // of the snapshot whose changes the server sends; nil: it sends everything
+	anew     bool          // no log leads here from the prior snapshot
+	budget   time.Duration // for a baseline; 0: none is taken
 	damaged  []string
 	findings []snapshot.Finding
 }
@@ -96,6 +98,9 @@ func (v *view) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 			return nil
 		}
 		err := v.config.emit(emit)
+		if err == nil {
+			err = v.baseline(ctx, emit) // behind the position at which the base backup began
+		}
 		if err == nil {
 			err = v.files(emit)
 		}
