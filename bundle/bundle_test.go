@@ -44,7 +44,13 @@ func TestBundle(t *testing.T) {
 	if len(r.Kept) != 1 || !r.Kept[0].Agrees {
 		t.Errorf("checkpoints: %+v", r.Kept)
 	}
-	if got := check(t, b, Options{}); got.Trusted || got.Verdict != Verified {
+	untrusted := func(o *evidence.Opened) error {
+		if o.Trusted {
+			t.Error("without a fingerprint a report is trusted")
+		}
+		return nil
+	}
+	if got := check(t, b, Options{Report: untrusted}); got.Trusted || got.Verdict != Verified {
 		t.Errorf("without a fingerprint: %v %s", got.Trusted, got.Verdict)
 	}
 }
@@ -66,6 +72,31 @@ func TestSince(t *testing.T) {
 	all[fileManifest] = bytes.Replace(all[fileManifest], []byte(`"until"`), []byte(`"since": "2026-03-29T00:00:00Z", "until"`), 1)
 	if r := check(t, bundleOf(t, all), Options{Trust: h.fingerprint()}); !r.Has(BadManifest) || r.Counts.Before.Fail != 1 {
 		t.Errorf("%+v", r.Problems)
+	}
+}
+
+// TestWords reads what people are shown.
+func TestWords(t *testing.T) {
+	h := year(t)
+	for _, c := range []struct {
+		o    Options
+		good bool
+		want []string
+	}{
+		{Options{Trust: h.fingerprint()}, true, []string{"VERIFIED: ", "6: 5 passed, 1 failed, 0 inconclusive", "d-3 ", "FAIL", "3m12.2s of 10m0s", "Bob", "6 times: 5 served, 1 missed and said so", "none that you kept"}},
+		{Options{}, false, []string{"ORIGIN UNVERIFIED: ", "not compared"}},
+		{Options{Trust: "x"}, false, []string{"FORGED", "PROBLEMS\n- origin: "}},
+	} {
+		r := check(t, h.bundle(), c.o)
+		var b strings.Builder
+		if err := r.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(b.String(), w) || r.Good() != c.good {
+				t.Errorf("good %v, %q is not in\n%s", r.Good(), w, b.String())
+			}
+		}
 	}
 }
 

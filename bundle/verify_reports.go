@@ -136,6 +136,7 @@ func (v *verifier) compare(d *drill, c content, known map[string]*drill, seen *r
 	}
 	v.Reports = append(v.Reports, r)
 	if r.Verified && v.o.Report != nil {
+		c.opened.Trusted = v.Trusted // it was opened with the root of the bundle, which may be anybody's
 		if err := v.o.Report(c.opened); err != nil {
 			return fmt.Errorf("use report %s: %w", o(c).ID, err)
 		}
