@@ -20,7 +20,7 @@ import (
 
 func (a *app) drills() *cobra.Command {
 	c := &cobra.Command{Use: "drill", Short: "Prove that backups restore, and show the proof", Args: cobra.NoArgs}
-	c.AddCommand(a.drillRun(), a.drillList(), a.drillShow(), a.drillVerify(), a.drillReview())
+	c.AddCommand(a.drillRun(), a.drillList(), a.drillShow(), a.drillVerify(), a.drillReview(), a.drillBundle())
 	return c
 }
 
