@@ -40,6 +40,9 @@ const (
 	Denied   Type = "denied"
 )
 
+// Types lists them.
+var Types = []Type{Init, Snapshot, Drop, Condemn, Sweep, Keys, Takeover, Clock, Log, Hold, Release, Drill, Review, Policy, Restore, Denied}
+
 // Limits in bytes; what is larger is damage or an attack.
 const (
 	maxRecord = 64 << 20
