@@ -53,7 +53,7 @@ func (d *Daemon) listen(cfg *config.Config) (*control, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", d.serveStatus)
 	d.health(mux)
-	c.serve(peersOnly{l}, mux)
+	c.serve(peersOnly{l, d.strangers.refused}, mux)
 	if cfg.Daemon.Listen != "" {
 		l, err := net.Listen("tcp", cfg.Daemon.Listen)
 		if err != nil {
@@ -134,7 +134,10 @@ func short(dir *os.File, path string) string {
 }
 
 // peersOnly accepts connections of whom the daemon runs as, and of root.
-type peersOnly struct{ net.Listener }
+type peersOnly struct {
+	net.Listener
+	refused func(uid uint32, known bool)
+}
 
 // Accept implements net.Listener.
 func (l peersOnly) Accept() (net.Conn, error) {
@@ -143,10 +146,12 @@ func (l peersOnly) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := peer(c); err == nil && (uid == uint32(os.Geteuid()) || uid == 0) {
+		uid, err := peer(c)
+		if err == nil && (uid == uint32(os.Geteuid()) || uid == 0) {
 			return c, nil
 		}
 		_ = c.Close() // a stranger
+		l.refused(uid, err == nil)
 	}
 }
 

@@ -66,6 +66,8 @@ type Daemon struct {
 	metrics *metrics
 	wait    sync.WaitGroup // for all that it began
 
+	strangers *strangers
+
 	mu       sync.Mutex
 	cfg      *config.Config
 	sources  map[string]*source
@@ -81,6 +83,9 @@ type Daemon struct {
 	mute     error             // why not everybody can be told
 	told     map[string]string // what is the matter, by key
 	reloaded error             // why the newest configuration is not in use
+
+	recorded *config.Config // whose policies are in the journal,
+	record   time.Time      // and when it is tried again to record those in use
 }
 
 // Run runs the policies until ctx ends. It refuses where another daemon has the state directory, or nothing was initialised there.
@@ -96,6 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	defer lock.Close()
 	d := &Daemon{Options: o, began: o.Now(), queue: newQueue(o.Now), memory: &repository.Memory{}, cfg: cfg, sources: map[string]*source{}, streams: map[string]*stream{}, targets: map[string]*targetState{}, told: map[string]string{}}
 	d.metrics = newMetrics(d)
+	d.strangers = &strangers{now: o.Now, by: o.By, log: o.Log, list: map[string]*stranger{}, note: func(n repository.Noted) error { return repository.Note(cfg.StateDir, n) }}
 	if err := d.recall(cfg.StateDir); err != nil {
 		return err
 	}
@@ -128,6 +134,7 @@ func (d *Daemon) run(ctx context.Context, cfg *config.Config) error {
 	d.Notify("READY=1")
 	for ctx.Err() == nil {
 		d.look()
+		d.strangers.flush(false)
 		d.Notify("WATCHDOG=1")
 		d.watch(background)
 		select {
@@ -158,6 +165,7 @@ func (d *Daemon) run(ctx context.Context, cfg *config.Config) error {
 	case <-time.After(abandonGrace):
 		d.Log.Warn("something does not end, and is left to the end of the process", "running", d.queue.running())
 	}
+	d.strangers.flush(true)
 	d.keep()
 	return nil
 }
@@ -165,7 +173,7 @@ func (d *Daemon) run(ctx context.Context, cfg *config.Config) error {
 // adopt puts a configuration into use: notifications and streams are its own from now on. What did not change goes on.
 func (d *Daemon) adopt(ctx context.Context, old, cfg *config.Config) {
 	d.mu.Lock()
-	d.cfg = cfg
+	d.cfg, d.record = cfg, time.Time{}
 	maps.DeleteFunc(d.targets, func(name string, _ *targetState) bool {
 		_, ok := cfg.Target(name)
 		return !ok
@@ -237,7 +245,16 @@ func (d *Daemon) open(ctx context.Context) (c repository.Config, closing func(),
 	if err != nil {
 		return c, nil, err
 	}
-	return repository.Config{StateDir: cfg.StateDir, Copies: copies, Now: d.Now, By: d.By, Memory: d.memory}, func() { CloseAll(copies) }, nil
+	return d.hostConfig(cfg, copies), func() { CloseAll(copies) }, nil
+}
+
+// From is where a daemon acts from, for the journal.
+const From = "daemon"
+
+// hostConfig is what the repository is opened with.
+func (d *Daemon) hostConfig(cfg *config.Config, copies []*repository.Copy) repository.Config {
+	return repository.Config{StateDir: cfg.StateDir, Copies: copies, Now: d.Now, By: d.By, From: From, Memory: d.memory,
+		Warn: func(err error) { d.Log.Warn("beside the job", "error", err) }}
 }
 
 // CloseAll closes targets that can be closed; what they hold was durable before.

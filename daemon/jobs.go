@@ -21,8 +21,9 @@ func backupKey(source string) string { return "backup/" + source }
 func checkKey(target string) string  { return "check/" + target }
 
 const (
-	pruneKey = "prune"
-	copyKey  = "copy"
+	pruneKey  = "prune"
+	copyKey   = "copy"
+	recordKey = "record"
 )
 
 // withHost does something with the repository open for writing, and takes over what it came to.
@@ -315,12 +316,33 @@ func (d *Daemon) enqueueCopy() {
 	}})
 }
 
+// enqueueRecord records the policies in use, before anything is done by them where a target takes records.
+func (d *Daemon) enqueueRecord() {
+	d.queue.add(&job{key: recordKey, what: "recording the policies", claim: writer, do: func(ctx context.Context) {
+		cfg := d.config()
+		err := d.withHost(ctx, nil, func(h *repository.Host) error { return h.RecordPolicies(ctx, PolicyTexts(cfg)) })
+		d.mu.Lock()
+		d.record = d.Now().Add(copyEvery)
+		if err == nil {
+			d.recorded = cfg
+		}
+		d.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			d.Log.Warn("the policies are not in the audit log yet", "error", err)
+		}
+	}})
+}
+
 func (d *Daemon) enqueuePrune() {
 	d.queue.add(&job{key: pruneKey, what: "retention", claim: writer, do: func(ctx context.Context) {
 		var got repository.Collected
 		var dropped int
 		err := d.withHost(ctx, nil, func(h *repository.Host) error {
-			plan, err := h.Prunable(KeepOf(d.config(), d.Now()))
+			cfg := d.config()
+			plan, err := h.Prunable(KeepOf(cfg, d.Now()))
+			if err == nil {
+				err = h.RecordPolicies(ctx, PolicyTexts(cfg))
+			}
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,9 @@ import (
 // look puts everything that is due into the queue.
 func (d *Daemon) look() {
 	now, cfg := d.Now(), d.config()
+	if d.recordDue(now) {
+		d.enqueueRecord()
+	}
 	for _, p := range cfg.Policies {
 		schedule := ScheduleOf(p)
 		for _, name := range p.Sources {
@@ -104,4 +107,11 @@ func (d *Daemon) copyDue(now time.Time) bool {
 		}
 	}
 	return false
+}
+
+// recordDue reports whether the policies in use are in no record yet.
+func (d *Daemon) recordDue(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.recorded != d.cfg && (!now.Before(d.record) || d.record.Sub(now) > copyEvery)
 }

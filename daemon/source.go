@@ -60,7 +60,7 @@ func (d *Daemon) learn(ctx context.Context, cfg *config.Config) error {
 	}
 	defer CloseAll(copies)
 	for waits := false; ; {
-		h, err := repository.OpenHost(ctx, repository.Config{StateDir: cfg.StateDir, Copies: copies, Now: d.Now, By: d.By, Memory: d.memory})
+		h, err := repository.OpenHost(ctx, d.hostConfig(cfg, copies))
 		if errors.Is(err, repository.ErrLocked) {
 			if !waits {
 				d.Log.Info("starting when the state directory is free", "why", err)

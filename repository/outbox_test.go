@@ -23,6 +23,7 @@ import (
 	"lifeboat/internal/atomicfile"
 	"lifeboat/journal"
 	"lifeboat/repository"
+	"lifeboat/restore"
 	"lifeboat/target"
 	"lifeboat/target/faulty"
 	"lifeboat/target/local"
@@ -107,15 +108,15 @@ func TestNoted(t *testing.T) {
 	v.merged()
 	for _, name := range v.names {
 		r := v.reader(name)
-		new := r.Chain.Entries()[before:]
-		if len(new) != 3 || new[0].Denied.Count != 1 || new[1].Policy == nil || new[2].Denied.Count != 2 {
-			t.Fatalf("%s: %d records", name, len(new))
+		fresh := r.Chain.Entries()[before:]
+		if len(fresh) != 3 || fresh[0].Denied.Count != 1 || fresh[1].Policy == nil || fresh[2].Denied.Count != 2 {
+			t.Fatalf("%s: %d records", name, len(fresh))
 		}
-		first := new[0]
+		first := fresh[0]
 		if !strings.HasPrefix(first.By, "eve?[2J?x") || len(first.By) > 200 || first.From != "pts/7" || first.Reason != "because" || first.Happened.Year() != 2026 || len(first.Note) != 32 || !first.Time.After(*first.Happened) {
 			t.Errorf("%+v", first.Record)
 		}
-		v.documented(name, new[1], text)
+		v.documented(name, fresh[1], text)
 		if _, err := r.Document(t.Context(), first); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the document of a record without one: %v", err)
 		}
@@ -479,5 +480,58 @@ func (v *vessel) healed() {
 		if done, err := h.Heal(v.t.Context(), copied); err != nil || len(done.Lost) > 0 {
 			v.t.Fatalf("%+v, %v", done, err)
 		}
+	}
+}
+
+// TestPolicies records policies that are new, changed or gone, and no others; what cannot be recorded is refused.
+func TestPolicies(t *testing.T) {
+	v := newVessel(t, 11, "disk", "usb")
+	record := func(w wrap, texts map[string][]byte) error {
+		t.Helper()
+		h, err := repository.OpenHost(t.Context(), v.config(local.Open, w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return errors.Join(h.RecordPolicies(t.Context(), texts), h.Close())
+	}
+	for n, step := range []struct {
+		texts map[string][]byte
+		new   int // records
+	}{
+		{nil, 0},
+		{map[string][]byte{"a": []byte("1"), "b": []byte("1")}, 2},
+		{map[string][]byte{"a": []byte("1"), "b": []byte("1")}, 0},
+		{map[string][]byte{"a": []byte("the second text"), "b": []byte("1")}, 1},
+		{map[string][]byte{"b": []byte("1")}, 1},
+		{map[string][]byte{"b": []byte("1")}, 0},
+		{map[string][]byte{"a": []byte("the second text"), "b": []byte("1")}, 1},
+	} {
+		before := v.head()
+		if err := record(nil, step.texts); err != nil {
+			t.Fatal(err)
+		}
+		if got := int(v.head() - before); got != step.new {
+			t.Errorf("step %d: %d records, want %d", n, got, step.new)
+		}
+	}
+	last := v.newestRecord("usb")
+	if last.By != "test@host" || last.Happened != nil {
+		t.Errorf("%+v", last.Record)
+	}
+	v.documented("usb", last, "the second text")
+	full := func(_ string, in target.Target) target.Target {
+		return hooked{in, func(_ context.Context, m faulty.Method, name string) error {
+			if m == faulty.Put && strings.HasPrefix(name, "documents/") {
+				return errors.New("no room")
+			}
+			return nil
+		}}
+	}
+	before := v.head()
+	if err := record(full, map[string][]byte{"b": []byte("other rules")}); !errors.Is(err, restore.ErrRefused) || v.head() != before {
+		t.Errorf("where it cannot be recorded: %v", err)
+	}
+	if err := record(on("disk", func(in target.Target) target.Target { return full("", in) }), map[string][]byte{"b": []byte("other rules")}); err != nil {
+		t.Errorf("where one copy takes it: %v", err)
 	}
 }

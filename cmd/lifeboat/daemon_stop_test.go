@@ -2,6 +2,8 @@ package main
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ func TestDaemonStops(t *testing.T) {
 	l.says("ready")
 	x.eventually("a backup runs", func() bool {
 		status, err := daemon.Ask(t.Context(), x.path("state"))
-		return err == nil && len(status.Jobs) > 0
+		return err == nil && slices.ContainsFunc(status.Jobs, func(j daemon.JobStatus) bool { return j.Began != nil && strings.Contains(j.What, "snapshot of") })
 	}, l.log)
 	ended := time.AfterFunc(2*time.Minute, func() { _ = l.cmd.Process.Kill() })
 	defer ended.Stop()

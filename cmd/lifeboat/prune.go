@@ -66,6 +66,9 @@ func (a *app) prune() *cobra.Command {
 				}
 				var left error
 				if !dry {
+					if err := h.RecordPolicies(c.Context(), daemon.PolicyTexts(a.cfg)); err != nil {
+						return err
+					}
 					got, err := h.Prune(c.Context(), plan)
 					if err != nil {
 						return err
