@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lifeboat/internal/strike"
+	"lifeboat/repository"
 )
 
 // killBudget is how many kills of one command a usual run makes; with LIFEBOAT_SOAK=1 it is every one.
@@ -257,8 +258,9 @@ func (s stage) restores(x *fixture, target string) {
 			return // init did not come so far
 		}
 	}
+	x.configure("elsewhere.yaml", "elsewhere", fmt.Sprintf("  %s: {type: local, path: %s}\n", target, x.path(target)))
 	for _, id := range x.snapshots(target) {
-		got := x.restored("--from", "file://"+x.path(target), "--at", "snapshot:"+id)
+		got := x.restored("--from", "file://"+x.path(target), "--at", "snapshot:"+id, "-c", x.path("elsewhere.yaml")) // on the host it would be recorded
 		if want, ok := s.contents[id]; ok && !bytes.Equal(got, want) {
 			x.t.Errorf("%s from %s is not what was backed up", id, target)
 		}
@@ -294,9 +296,12 @@ func (x *fixture) tidyState() {
 	entries, err := os.ReadDir(x.path("state"))
 	x.must(err)
 	for _, e := range entries {
-		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "checks", "targets.json"}, e.Name()) {
+		if !slices.Contains([]string{"secrets.json", "head.json", "lock", "catalog.db", "pagemaps", "checks", "targets.json", "outbox"}, e.Name()) {
 			x.t.Errorf("state/%s is left behind", e.Name())
 		}
+	}
+	if n, _ := repository.Unrecorded(x.path("state")); n > 0 {
+		x.t.Errorf("%d notes were not recorded", n)
 	}
 	maps, err := os.ReadDir(x.path("state", "pagemaps"))
 	x.must(err)

@@ -174,7 +174,7 @@ func (a *app) hostConfig(ctx context.Context, create bool) (repository.Config, e
 	if err != nil {
 		return repository.Config{}, err
 	}
-	return repository.Config{StateDir: a.cfg.StateDir, Copies: copies, Now: a.now, By: by()}, nil
+	return repository.Config{StateDir: a.cfg.StateDir, Copies: copies, Now: a.now, By: by(), From: origin(), Warn: a.warn}, nil
 }
 
 // host opens the repository for writing.

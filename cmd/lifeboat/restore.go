@@ -124,7 +124,7 @@ func (x *restoring) follow(ctx context.Context, name string, r *repository.Reade
 	if x.dry {
 		return errors.Join(x.plan(ctx, row, job), sink.Close())
 	}
-	return x.execute(ctx, row, job, engine, sink)
+	return x.execute(ctx, r, row, job, engine, sink)
 }
 
 // point is where the restore is to lead, once what was asked for makes sense.
@@ -170,14 +170,18 @@ func (x *restoring) plan(ctx context.Context, row restoreRow, job restore.Job) (
 }
 
 // execute restores, and lets the engine start or check what came back.
-func (x *restoring) execute(ctx context.Context, row restoreRow, job restore.Job, engine *engine, sink sink) (err error) {
+func (x *restoring) execute(ctx context.Context, r *repository.Reader, row restoreRow, job restore.Job, engine *engine, sink sink) (err error) {
 	if x.reuse {
 		if err := x.confirm(x.yes, fmt.Sprintf("Overwrite what is in %s with %s of %s, and remove what is not in it?", x.to, row.Snapshot.ID, x.source)); err != nil {
 			return errors.Join(err, sink.Close())
 		}
 	}
-	begin := x.now()
-	if row.Plan, err = x.bring(ctx, job, sink, job.Tree.Root.Size); err != nil {
+	seq, _ := restore.ParseID(row.Snapshot.ID) // which it was made of
+	ended, begin := x.witness(ctx, r, seq), x.now()
+	defer ended.recorded()
+	row.Plan, err = x.bring(ctx, job, sink, job.Tree.Root.Size)
+	ended.noted(err)
+	if err != nil {
 		return x.lost(row.Snapshot.ID, err)
 	}
 	row.Duration = x.now().Sub(begin).Milliseconds()

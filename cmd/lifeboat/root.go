@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"strings"
 	"sync"
 	"syscall"
@@ -234,19 +233,6 @@ func (a *app) config() (*config.Config, error) {
 	return a.cfg, nil
 }
 
-// by names who acts, for the journal.
-func by() string {
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return name + "@" + host
-}
-
 // printJSON writes v for programs.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
@@ -268,6 +254,9 @@ func (a *app) note(format string, args ...any) {
 	defer a.noting.Unlock()
 	fmt.Fprintf(a.err, format+"\n", args...)
 }
+
+// warn tells people what went wrong beside what they asked for.
+func (a *app) warn(err error) { a.note("lifeboat: warning: %v", err) }
 
 // terminal reports whether w is one.
 func terminal(w any) bool {
