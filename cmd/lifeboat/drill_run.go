@@ -231,7 +231,11 @@ func (d *drilling) plan(ctx context.Context) (w drillWay, err error) {
 	if w.point, err = restore.ParsePoint(r.at); err != nil {
 		return w, err
 	}
-	if w.snapshot, w.replay, err = r.chooseAgain(ctx, d.reader, w.point); err != nil {
+	w.snapshot, w.replay, err = r.chooseAgain(ctx, d.reader, w.point)
+	if errors.Is(err, restore.ErrRefused) && d.at == "" { // the copy was to lead there, and nobody asked for too much
+		d.report.Point.Verdict = evidence.Fail
+	}
+	if err != nil {
 		return w, err
 	}
 	tree, err := d.reader.TreeOf(ctx, w.snapshot.SnapshotBody)

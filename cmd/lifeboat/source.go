@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
+	"lifeboat/daemon"
 	"lifeboat/internal/secretfile"
 	"lifeboat/repository"
 	"lifeboat/snapshot"
@@ -106,6 +107,9 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 		}
 		src := postgres.New(s.DSN.Reveal(), password)
 		src.Slot = slotName(cfg.Repository, s.Name)
+		if p, ok := daemon.PolicyOf(cfg, s.Name); ok {
+			src.Baseline = p.Drill.Baseline.Length()
+		}
 		return src, s, nil
 	case config.Files:
 		o := files.Options{Paths: s.Paths, Exclude: s.Exclude, Fingerprints: s.Fingerprints, Private: []string{cfg.StateDir}, Now: a.now}

@@ -20,7 +20,7 @@ import (
 var _ verify.Baseliner = (*Restored)(nil)
 
 // Baseline implements verify.Baseliner: what the snapshot's file says, and what the log that was replayed says of it. Tables that were dropped or renamed
-// since, by that log, are left out.
+// since, by that log, are listed as what there was, without their rows.
 func (d *Restored) Baseline(ctx context.Context, _ verify.Reached) (*verify.Baseline, error) {
 	b, err := d.counted()
 	if err != nil || b == nil {
@@ -42,11 +42,11 @@ func (d *Restored) Baseline(ctx context.Context, _ verify.Reached) (*verify.Base
 	changed, gone := 0, 0
 	for _, t := range b.Tables {
 		at, there := now[t.OID]
+		out.Tables = append(out.Tables, t.Name)
 		if there && at.name != t.Name || !there && (log == nil || log.deleted[class]) {
 			gone++
 			continue
 		}
-		out.Tables = append(out.Tables, t.Name)
 		if t.Rows == nil {
 			continue
 		}

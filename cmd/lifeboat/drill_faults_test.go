@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lifeboat/evidence"
+	"lifeboat/internal/testenv"
+)
+
+// drilledAs runs a drill that must end with an exit code, and returns its report.
+func (x *fixture) drilledAs(code int, args ...string) (r evidence.Report) {
+	x.t.Helper()
+	s := x.run(append([]string{"drill", "run", "crm", "--identity", x.path("key"), "--json"}, args...)...)
+	if err := json.Unmarshal([]byte(s.out), &r); err != nil {
+		x.t.Fatalf("%v: %s", err, s)
+	}
+	if s.code != code {
+		x.t.Fatalf("exit code %d, want %d: %s; %q; %+v", s.code, code, s.err, r.Errors, r.Findings)
+	}
+	return r
+}
+
+// checkOf is one check of a report.
+func checkOf(t *testing.T, r evidence.Report, id string) evidence.Check {
+	t.Helper()
+	for _, c := range r.Checks {
+		if c.ID == id {
+			return c
+		}
+	}
+	t.Fatalf("the report has no check %s: %+v", id, r)
+	return evidence.Check{}
+}
+
+// TestDrillProbes asks a restored cluster what is right, wrong, slow and forbidden, and holds it against what was counted in production.
+func TestDrillProbes(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresVersion(t, "15"))
+	pg.Query("postgres", "CREATE TABLE note AS SELECT g, md5(g::text) t FROM generate_series(1, 1000) g; CREATE TABLE quiet AS SELECT generate_series(1, 500) n")
+	pg.Query("postgres", "GRANT pg_read_all_data TO backup")
+	policy := func(drill string) {
+		t.Helper()
+		x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm], logs: continuous, drill: {baseline: 1m, scratch: %s%s}}\n", x.path("scratch"), drill))
+	}
+	policy("")
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	pg.Query("postgres", "UPDATE ledger SET note = note; INSERT INTO note VALUES (1001, 'more')")
+	x.caught(pg)
+
+	r := x.drilledAs(0)
+	c := checkOf(t, r, "counts")
+	for _, table := range c.Tables {
+		switch name := table.Name; {
+		case strings.HasSuffix(name, "public.quiet") && (!table.Exact || table.Rows != 500):
+			t.Errorf("nobody touched %+v", table)
+		case strings.HasSuffix(name, "public.note") && (table.Exact || table.Rows != 1001 || table.Expected == nil || *table.Expected != 1000):
+			t.Errorf("one row more than was counted: %+v", table)
+		}
+	}
+	if r.Isolation.Processes != 0 || r.Isolation.Teardown != evidence.Pass || r.RTO.Actual <= 0 || r.Backup.LogSize == 0 {
+		t.Errorf("isolation %+v, RTO %+v, backup %+v", r.Isolation, r.RTO, r.Backup)
+	}
+	again := x.drilledAs(0)
+	if c := checkOf(t, again, "digests"); !strings.Contains(c.Expected, r.ID) || c.Verdict != evidence.Pass || strings.Contains(c.Observed, " 0 compared") {
+		t.Errorf("two drills of one position were not compared: %+v", c)
+	}
+
+	policy(`, time_limit: 2s, checks: [{name: hangs, sql: "select pg_sleep(60)", matches: x}, {name: writes, sql: "insert into note values (1, 'x') returning g", min: 0},
+    {name: words, sql: "select 'many'", min: 1}, {name: gone, sql: "select count(*) from nobody", min: 1}, {name: soft, sql: "select 1", equals: 2, severity: warning}]`)
+	r = x.drilledAs(3)
+	for id, want := range map[string][2]string{"hangs": {"inconclusive", "it did not end within 2s"}, "writes": {"inconclusive", "read-only"}, "words": {"fail", ""}, "gone": {"inconclusive", "nobody"}, "soft": {"fail", ""}} {
+		if c := checkOf(t, r, "assertion:"+id); string(c.Verdict) != want[0] || !strings.Contains(c.Why, want[1]) {
+			t.Errorf("%s: %+v, want %q", id, c, want)
+		}
+	}
+
+	// A table is emptied, and one is dropped, behind what was counted.
+	policy("")
+	pg.Query("postgres", "DELETE FROM note")
+	x.caught(pg)
+	if c := checkOf(t, x.drilledAs(3), "counts"); c.Verdict != evidence.Fail || !strings.Contains(c.Why, "note is empty, and had 1000 rows") {
+		t.Errorf("a table is empty: %+v", c)
+	}
+	pg.Query("postgres", "DROP TABLE note; ALTER TABLE quiet RENAME TO aside; CREATE TABLE quiet AS SELECT generate_series(1, 500) n")
+	x.caught(pg)
+	if c := checkOf(t, x.drilledAs(3), "inventory"); c.Verdict != evidence.Fail || !strings.Contains(c.Why, "note is missing") {
+		t.Errorf("a table is missing: %+v", c)
+	}
+	end(syscall.SIGTERM)
+}
+
+// TestDrillRefusals tries drills that cannot be made: each is inconclusive, or refused before it begins, and leaves nothing.
+func TestDrillRefusals(t *testing.T) {
+	x := newFixture(t, "disk")
+	x.want(0, "backup", "crm")
+	small := x.path("small")
+	x.must(os.Mkdir(small, 0o700))
+	x.must(unix.Mount("tmpfs", small, "tmpfs", 0, "size=64k"))
+	t.Cleanup(func() { _ = unix.Unmount(small, 0) })
+	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm], drill: {scratch: %s}}\n", small))
+	if r := x.drilledAs(3); r.Result != evidence.Inconclusive || !strings.Contains(fmt.Sprint(r.Errors), "room") {
+		t.Errorf("too little disk: %s, %q", r.Result, r.Errors)
+	}
+	if left, err := os.ReadDir(small); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm], drill: {scratch: %s}}\n", x.path("scratch")))
+	x.want(0, "keygen", "-o", x.path("other"))
+	x.want(4, "drill", "run", "crm", "--identity", x.path("other"))
+	if _, err := os.Lstat(x.path("scratch")); err == nil {
+		t.Error("something was done with an identity that does not fit")
+	}
+
+	// What has no mark of the drill stays, whatever its name is.
+	x.must(os.MkdirAll(x.path("scratch", "lifeboat-drill-20260101-000000-00000000", "work"), 0o700))
+	note := `{"report": {"schema": "lifeboat/drill-report/1", "id": "20260101-000000-00000000", "trigger": {"by": "root@vm"}}, "body": {}, "scratch": "` + x.path("scratch") + `"}`
+	x.must(os.MkdirAll(x.path("state", "drills"), 0o700))
+	x.must(os.WriteFile(x.path("state", "drills", "20260101-000000-00000000.json"), []byte(note), 0o600))
+	s := x.run("drill", "run", "crm", "--identity", x.path("key"))
+	if _, err := os.Lstat(x.path("scratch", "lifeboat-drill-20260101-000000-00000000", "work")); err != nil {
+		t.Errorf("a directory that no drill made is gone: %v, %s", err, s)
+	}
+	entries, err := filepath.Glob(x.path("state", "drills", "*"))
+	x.must(err)
+	if s.code != 0 || len(entries) != 0 {
+		t.Errorf("%s; %q is left", s, entries)
+	}
+}
