@@ -17,8 +17,9 @@ import (
 // root is the main module, seen from here.
 const root = ".."
 
-// built is a binary of Lifeboat and what Go wrote into it: so the release, the bill of materials and `lifeboat version` cannot disagree.
+// built is a program of Lifeboat and what Go wrote into it: so the release, the bill of materials and `lifeboat version` cannot disagree.
 type built struct {
+	program string
 	path    string
 	binary  []byte
 	os      string
@@ -28,15 +29,21 @@ type built struct {
 	info    *buildinfo.BuildInfo
 }
 
-// build compiles for one system. Whatever could make another binary of the same commit is set here.
-func build(ctx context.Context, path, goos, arch string) (*built, error) {
+// The programs: one for those who run it, and one for auditors, who want it alone.
+const (
+	lifeboat = "lifeboat"
+	verifier = "lifeboat-verify"
+)
+
+// build compiles a program for one system. Whatever could make another binary of the same commit is set here.
+func build(ctx context.Context, program, path, goos, arch string) (*built, error) {
 	// Without DWARF it is a third smaller; the symbols stay, for stack traces and for those who search it for vulnerabilities.
 	_, err := goCommand(ctx, []string{"GOOS=" + goos, "GOARCH=" + arch},
-		"build", "-trimpath", "-buildvcs=true", "-ldflags=-w -buildid=", "-o", path, "./cmd/lifeboat")
+		"build", "-trimpath", "-buildvcs=true", "-ldflags=-w -buildid=", "-o", path, "./cmd/"+program)
 	if err != nil {
-		return nil, fmt.Errorf("build for %s/%s: %w", goos, arch, err)
+		return nil, fmt.Errorf("build %s for %s/%s: %w", program, goos, arch, err)
 	}
-	b := &built{path: path, os: goos, arch: arch}
+	b := &built{program: program, path: path, os: goos, arch: arch}
 	if b.binary, err = os.ReadFile(path); err != nil {
 		return nil, fmt.Errorf("read what was built: %w", err)
 	}

@@ -1,5 +1,5 @@
 // Command packaging makes a release of the commit that is checked out: for each architecture a static binary, a Debian and an
-// RPM package and a bill of materials, and the checksums of all. The same commit and the same Go give the same bytes,
+// RPM package and a bill of materials, the program for auditors with its own, and the checksums of all. The same commit and the same Go give the same bytes,
 // whoever builds them, where and when. It is a module of its own, so that what it needs is no dependency of Lifeboat.
 package main
 
@@ -65,7 +65,7 @@ func start(ctx context.Context, dir, out string, architectures []string) error {
 
 // release builds in stage, and leaves in out what is published.
 func release(ctx context.Context, stage, out string, architectures []string) error {
-	host, err := build(ctx, filepath.Join(stage, "lifeboat"), runtime.GOOS, runtime.GOARCH)
+	host, err := build(ctx, lifeboat, filepath.Join(stage, lifeboat), runtime.GOOS, runtime.GOARCH)
 	if err != nil {
 		return err
 	}
@@ -75,27 +75,59 @@ func release(ctx context.Context, stage, out string, architectures []string) err
 	for _, arch := range architectures {
 		b := host
 		if b.os != "linux" || b.arch != arch {
-			if b, err = build(ctx, filepath.Join(stage, "lifeboat-"+arch), "linux", arch); err != nil {
+			if b, err = build(ctx, lifeboat, filepath.Join(stage, "lifeboat-"+arch), "linux", arch); err != nil {
 				return err
 			}
 		}
-		licences, err := b.licences(ctx)
+		licences, err := b.publish(ctx, out)
 		if err != nil {
 			return err
 		}
-		name := filepath.Join(out, fmt.Sprintf("lifeboat_%s_linux_%s", b.version, arch))
-		if err := b.writeSBOM(name+".spdx.json", licences); err != nil {
-			return err
-		}
-		if err := writeGzip(filepath.Join(stage, "third-party-licences.gz"), texts(licences)); err != nil {
+		if err := writeGzip(filepath.Join(stage, "third-party-licences.gz"), licences); err != nil {
 			return err
 		}
 		if err := b.packages(stage, out); err != nil {
 			return err
 		}
-		if err := os.WriteFile(name, b.binary, 0o755); err != nil {
-			return fmt.Errorf("publish the binary: %w", err)
+		if err := auditors(ctx, stage, out, arch); err != nil {
+			return err
 		}
 	}
 	return writeSums(out)
+}
+
+// auditors publishes the program that verifies evidence. It has no package that could bring the licences along, so they stand beside it.
+func auditors(ctx context.Context, stage, out, arch string) error {
+	b, err := build(ctx, verifier, filepath.Join(stage, verifier+"-"+arch), "linux", arch)
+	if err != nil {
+		return err
+	}
+	licences, err := b.publish(ctx, out)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(b.name(out)+".licences.txt", licences, 0o644); err != nil {
+		return fmt.Errorf("publish the licences: %w", err)
+	}
+	return nil
+}
+
+// name is where a program is published.
+func (b *built) name(out string) string {
+	return filepath.Join(out, fmt.Sprintf("%s_%s_%s_%s", b.program, b.version, b.os, b.arch))
+}
+
+// publish leaves a binary and its bill of materials in out, and returns the texts that its licences want to go with it.
+func (b *built) publish(ctx context.Context, out string) ([]byte, error) {
+	licences, err := b.licences(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.writeSBOM(b.name(out)+".spdx.json", licences); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(b.name(out), b.binary, 0o755); err != nil {
+		return nil, fmt.Errorf("publish the binary: %w", err)
+	}
+	return texts(licences), nil
 }

@@ -77,8 +77,16 @@ func TestRelease(t *testing.T) {
 	two := build("another place", "umask 077; export TZ=Asia/Shanghai LC_ALL=C GOFLAGS=-buildvcs=false GOAMD64=v2")
 	t.Run("again", func(t *testing.T) { same(t, one, two) })
 	t.Run("sums", func(t *testing.T) { run(t, one, nil, "sha256sum", "--check", "--strict", "SHA256SUMS") })
-	t.Run("binary", func(t *testing.T) { static(t, binary(one)) })
+	t.Run("binary", func(t *testing.T) { static(t, binary(one), lifeboat, "version") })
 	t.Run("bill of materials", func(t *testing.T) { complete(t, binary(one)) })
+	alone := filepath.Join(one, "lifeboat-verify_0.9.0_linux_"+runtime.GOARCH)
+	t.Run("program for auditors", func(t *testing.T) {
+		static(t, alone, verifier, "--version")
+		complete(t, alone)
+		if text := read(t, alone+".licences.txt"); !bytes.Contains(text, []byte("==== filippo.io/age ")) || len(read(t, alone)) > 15<<20 {
+			t.Errorf("it is not small, or its licences are %.200s", text)
+		}
+	})
 	t.Run("refused", func(t *testing.T) { uncommitted(t, program, from) })
 	for _, format := range []string{"deb", "rpm"} {
 		t.Run(format, func(t *testing.T) { install(t, one, format) })
@@ -90,8 +98,8 @@ func binary(dist string) string { return filepath.Join(dist, "lifeboat_0.9.0_lin
 // same compares two releases byte by byte.
 func same(t *testing.T, one, two string) {
 	files := list(t, one)
-	if got := list(t, two); !slices.Equal(files, got) || len(files) != 5 {
-		t.Fatalf("the releases have %q and %q, want binary, deb, rpm, bill of materials and sums of both", files, got)
+	if got := list(t, two); !slices.Equal(files, got) || len(files) != 8 {
+		t.Fatalf("the releases have %q and %q, want binary, deb, rpm, bill of materials and sums of both, and the program for auditors with two files", files, got)
 	}
 	for _, name := range files {
 		if !bytes.Equal(read(t, filepath.Join(one, name)), read(t, filepath.Join(two, name))) {
@@ -122,7 +130,7 @@ func read(t *testing.T, path string) []byte {
 }
 
 // static finds nothing in the binary that it would need another file for.
-func static(t *testing.T, path string) {
+func static(t *testing.T, path, program, version string) {
 	f, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +141,7 @@ func static(t *testing.T, path string) {
 			t.Errorf("the binary has a segment %v: it is not static", p.Type)
 		}
 	}
-	if got := run(t, "", nil, path, "version"); !strings.HasPrefix(got, "lifeboat v0.9.0 ") {
+	if got := run(t, "", nil, path, version); !strings.HasPrefix(got, program+" v0.9.0") {
 		t.Errorf("its version is %q", got)
 	}
 }

@@ -23,12 +23,12 @@ const unsaid = "NOASSERTION"
 // writeSBOM writes what a binary consists of, as SPDX 2.3: each module with its version, checksum and licence.
 func (b *built) writeSBOM(path string, parts []component) error {
 	digest := hex.EncodeToString(sum(b.binary))
-	self := b.pkg("lifeboat", b.version, "Apache-2.0")
+	self := b.pkg(b.program, b.version, "Apache-2.0")
 	self.PackageChecksums = []common.Checksum{{Algorithm: common.SHA256, Value: digest}}
 	doc := &spdx.Document{
 		SPDXVersion: spdx.Version, DataLicense: spdx.DataLicense, SPDXIdentifier: "DOCUMENT",
-		DocumentName:      fmt.Sprintf("lifeboat-%s-%s-%s", b.version, b.os, b.arch),
-		DocumentNamespace: "https://spdx.org/spdxdocs/lifeboat-" + digest,
+		DocumentName:      fmt.Sprintf("%s-%s-%s-%s", b.program, b.version, b.os, b.arch),
+		DocumentNamespace: "https://spdx.org/spdxdocs/" + b.program + "-" + digest,
 		CreationInfo: &spdx.CreationInfo{
 			Created:  b.commit.UTC().Format(time.RFC3339),
 			Creators: []common.Creator{{CreatorType: "Tool", Creator: "lifeboat-packaging-" + b.version}},
