@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,40 +40,6 @@ type schedule struct {
 	from, to time.Time
 }
 
-// scheduleOf reads from the text of a policy when it wants drills. The text is what config.PolicyText makes.
-func scheduleOf(text []byte) (*calendar.Cron, error) {
-	var p struct {
-		Format   int `json:"format"`
-		Schedule struct {
-			Zone string `json:"timezone"`
-		} `json:"schedule"`
-		Drill struct {
-			Schedule string `json:"schedule"`
-		} `json:"drill"`
-	}
-	if err := json.Unmarshal(text, &p); err != nil {
-		return nil, err
-	}
-	if p.Format != 1 {
-		return nil, fmt.Errorf("it has format %d, and this version of lifeboat reads 1", p.Format)
-	}
-	if p.Drill.Schedule == "" {
-		return nil, nil
-	}
-	c, err := calendar.ParseCron(p.Drill.Schedule)
-	if err != nil {
-		return nil, err
-	}
-	if p.Schedule.Zone == "Local" {
-		return nil, fmt.Errorf("it names no time zone, and that of the host is not known here")
-	}
-	zone, err := time.LoadLocation(p.Schedule.Zone)
-	if err != nil {
-		return nil, err
-	}
-	return c.In(zone), nil
-}
-
 // history lists the schedules of a policy, by its opaque name.
 func (v *verifier) history() (order []string, all map[string][]schedule) {
 	all = map[string][]schedule{}
@@ -92,7 +57,7 @@ func (v *verifier) history() (order []string, all map[string][]schedule) {
 		s := schedule{from: when(e), to: v.Period.Until}
 		if text := v.policies[e.Policy.Digest]; text != nil {
 			var err error
-			if s.cron, err = scheduleOf(text); err != nil {
+			if s.cron, err = drillSchedule(text); err != nil {
 				v.problem(PolicyUnknown, e.Seq, policyFile(e.Policy.Digest), "When drills were due by the policy of record %d cannot be told: %v.", e.Seq, err)
 			}
 		}
@@ -208,10 +173,7 @@ func (v *verifier) policyNames() map[string]string {
 		if e.Policy == nil {
 			continue
 		}
-		var p struct {
-			Name string `json:"name"`
-		}
-		if err := json.Unmarshal(v.policies[e.Policy.Digest], &p); err == nil && p.Name != "" {
+		if p, err := parsePolicy(v.policies[e.Policy.Digest]); err == nil && p.Name != "" {
 			names[e.Policy.Policy] = journal.Plain(p.Name)
 		} else if names[e.Policy.Policy] == "" {
 			names[e.Policy.Policy] = e.Policy.Policy

@@ -118,6 +118,9 @@ func (v *verifier) compareManifest() {
 		tell("The manifest ends the period at %s, and the journal has a record of %s.", m.Until.Format(time.RFC3339), v.chain.Time().Format(time.RFC3339))
 		v.Period.Until = v.chain.Time()
 	}
+	if m.Since.After(m.Until) {
+		tell("The manifest begins the period at %s, behind its end: no drill can be in it.", m.Since.Format(time.RFC3339))
+	}
 	named := map[string]bool{}
 	for _, e := range v.chain.Entries() {
 		if d, ok := e.Document(); ok {

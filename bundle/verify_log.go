@@ -2,16 +2,16 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"lifeboat/crypto"
+	"lifeboat/journal"
 )
 
 // readJournal verifies record after record, as far as that goes.
@@ -58,109 +58,41 @@ func cut(b []byte, seq uint64) (raw, rest []byte, err error) {
 	return rest[:n], rest[n:], nil
 }
 
-// position is what a checkpoint says. One that covers more records than there are here may be signed by a key that came into force behind these.
-type position struct {
-	size  uint64
-	root  string
-	later bool // the key is not known here
-}
-
-// open reads a checkpoint, and verifies it against the keys of the journal.
-func (v *verifier) open(signed []byte) (p position, err error) {
-	if len(signed) > 4096 {
-		return p, errors.New("it is too long for a checkpoint")
-	}
-	keys, err := v.writers()
-	if err != nil {
-		return p, err
-	}
-	n, err := note.Open(signed, note.VerifierList(keys...))
-	var unverified *note.UnverifiedNoteError
-	if errors.As(err, &unverified) {
-		p, perr := v.parse(unverified.Note.Text)
-		if p.later = perr == nil && p.size > v.chain.Len(); p.later {
-			return p, nil
-		}
-	}
-	if err != nil {
-		return p, fmt.Errorf("it is signed by no key of this journal: %w", err)
-	}
-	return v.parse(n.Text)
-}
-
-// writers are the keys that signed the journal.
-func (v *verifier) writers() (keys []note.Verifier, err error) {
-	for _, c := range v.certs {
-		k, err := crypto.NewVerifier(v.chain.Repository(), crypto.Writer, c.Key)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(keys, func(have note.Verifier) bool { return have.Name() == k.Name() && have.KeyHash() == k.KeyHash() }) {
-			keys = append(keys, k)
-		}
-	}
-	return keys, nil
-}
-
-// parse reads the text of a checkpoint.
-func (v *verifier) parse(text string) (p position, err error) {
-	lines := strings.Split(text, "\n")
-	if len(lines) < 4 || lines[0] != crypto.KeyName(v.chain.Repository(), crypto.Writer) {
-		return p, errors.New("it is not a checkpoint of this journal")
-	}
-	if p.size, err = strconv.ParseUint(lines[1], 10, 63); err != nil || p.size == 0 {
-		return p, errors.New("it does not say how many records it covers")
-	}
-	if _, err := tlog.ParseHash(lines[2]); err != nil {
-		return p, fmt.Errorf("it states no root: %w", err)
-	}
-	p.root = lines[2]
-	return p, nil
-}
-
-// agrees reports whether the journal has the root that a position states, which must not be behind its end.
-func (v *verifier) agrees(p position) bool {
-	root, err := v.chain.Root(p.size)
-	return err == nil && root.String() == p.root
+// hasRoot reports whether the first records of the journal have a root, in base64. There must be so many.
+func (v *verifier) hasRoot(size uint64, want string) bool {
+	root, err := v.chain.Root(size)
+	return err == nil && root.String() == want
 }
 
 // checkpoints verifies the bundle's own checkpoint, and those that the auditor kept.
 func (v *verifier) checkpoints() {
 	v.own()
-	all := make([]position, 0, len(v.o.Checkpoints))
+	type kept struct {
+		journal.Checkpoint
+		err error
+	}
+	var all []kept
 	for i, signed := range v.o.Checkpoints {
-		p, err := v.open(signed)
-		if err != nil {
-			v.problem(BadKept, 0, "", "Checkpoint %d of those that you kept does not belong to this journal: %v. If you have it from this repository, its journal was replaced, or cut before a new key came into force.", i+1, err)
+		c, err := journal.VerifyCheckpoint(v.chain, signed)
+		if err != nil && !errors.Is(err, journal.ErrRolledBack) && !errors.Is(err, journal.ErrForked) {
+			v.problem(BadKept, 0, "", "Checkpoint %d of those that you kept does not belong to this journal: %v. If you have it from this repository, its journal was replaced.", i+1, err)
 			continue
 		}
-		all = append(all, p)
+		all = append(all, kept{c, err})
 	}
-	slices.SortFunc(all, func(a, b position) int { return int(min(max(int64(a.size)-int64(b.size), -1), 1)) })
+	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(a.Size, b.Size) })
 	good := uint64(0) // up to here the journal is what it was
-	for _, p := range all {
-		kept := KeptCheckpoint{Records: p.size}
+	for _, c := range all {
 		switch n := v.chain.Len(); {
-		case p.size > n && !v.whole:
-			// Where the journal is broken, that is told already.
-		case p.size > n:
-			v.problem(RolledBack, n, fileJournal, "The journal ends with record %d, and you keep a signed checkpoint over %d: records %d to %d were removed, or the journal was set back to an older state%s.", n, p.size, n+1, p.size,
-				or(p.later, "; the key that signed that checkpoint is not named by what is left"))
-		case v.agrees(p):
-			kept.Agrees, good = true, p.size
-		default:
-			v.problem(Forked, good+1, fileJournal, "You keep a signed checkpoint over %d records, and others stand here: between records %d and %d the journal was rewritten, or it was set back and went on another way.", p.size, good+1, p.size)
+		case c.err == nil:
+			good = c.Size
+		case errors.Is(c.err, journal.ErrForked):
+			v.problem(Forked, good+1, fileJournal, "You keep a signed checkpoint over %d records, and others stand here: between records %d and %d the journal was rewritten, or it was set back and went on another way.", c.Size, good+1, c.Size)
+		case v.whole: // or else that it ends there is told already
+			v.problem(RolledBack, n, fileJournal, "The journal ends with record %d, and you keep a signed checkpoint over %d: records %d to %d were removed, or the journal was set back to an older state.", n, c.Size, n+1, c.Size)
 		}
-		v.Kept = append(v.Kept, kept)
+		v.Kept = append(v.Kept, KeptCheckpoint{Records: c.Size, Agrees: c.err == nil})
 	}
-}
-
-// or is a text where something holds.
-func or(holds bool, text string) string {
-	if holds {
-		return text
-	}
-	return ""
 }
 
 // own verifies the checkpoint in the bundle.
@@ -173,21 +105,20 @@ func (v *verifier) own() {
 	if !v.whole {
 		return // it cannot fit what is left of the journal
 	}
-	p, err := v.open(b)
+	c, err := journal.VerifyCheckpoint(v.chain, b)
 	n := v.chain.Len()
+	if err == nil && c.Size == n {
+		err = covers(v.chain, b)
+	}
 	switch {
+	case errors.Is(err, journal.ErrRolledBack):
+		v.problem(Truncated, n, fileJournal, "The checkpoint covers %d records, and the bundle holds %d: the journal was cut, or the checkpoint is not its own.", c.Size, n)
+	case errors.Is(err, journal.ErrForked):
+		v.problem(Forked, 0, fileCheckpoint, "The checkpoint is for %d other records than those in the bundle.", c.Size)
 	case err != nil:
-		v.problem(BadCheckpoint, 0, fileCheckpoint, "The checkpoint does not belong to this journal: %v.", err)
-	case p.size > n:
-		v.problem(Truncated, n, fileJournal, "The checkpoint covers %d records, and the bundle holds %d: the journal was cut%s.", p.size, n, or(p.later, ", or the checkpoint is made up: the key that signed it is not named by these records"))
-	case p.size < n:
-		v.problem(BadCheckpoint, p.size, fileCheckpoint, "The checkpoint covers %d records, and the bundle holds %d: nobody vouches for the last ones together.", p.size, n)
-	case !v.agrees(p):
-		v.problem(Forked, 0, fileCheckpoint, "The checkpoint is for %d other records than those in the bundle.", p.size)
-	default:
-		if err := covers(v.chain, b); err != nil {
-			v.problem(BadCheckpoint, 0, fileCheckpoint, "The checkpoint does not count: %v.", err)
-		}
+		v.problem(BadCheckpoint, 0, fileCheckpoint, "The checkpoint does not count: %v.", err)
+	case c.Size < n:
+		v.problem(BadCheckpoint, c.Size, fileCheckpoint, "The checkpoint covers %d records, and the bundle holds %d: nobody vouches for the last ones together.", c.Size, n)
 	}
 }
 

@@ -82,7 +82,7 @@ func (v *verifier) placed(d *drill, r *evidence.Report) {
 		v.problem(ReportLog, seq, file, "The report of record %d is entered in another log, %s.", seq, shown(l.Journal))
 	case l.Records == 0 || l.Records >= seq:
 		v.problem(ReportLog, seq, file, "The report of record %d says that the log had %d records when it was signed: it cannot have been recorded behind them.", seq, l.Records)
-	case !v.agrees(position{size: l.Records, root: l.Root}):
+	case !v.hasRoot(l.Records, l.Root):
 		v.problem(Forked, seq, file, "When the report of record %d was signed, the first %d records of the journal were others than those in the bundle: the journal was rewritten.", seq, l.Records)
 	default:
 		v.signedThen(d, r)

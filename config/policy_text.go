@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type policyText struct {
 	Retention map[string]string `json:"retention"`
 	Copies    map[string]int    `json:"copies"`
 	Drill     drillText         `json:"drill"`
+	Heartbeat bool              `json:"heartbeat"`
 }
 
 type sourceText struct {
@@ -70,9 +72,22 @@ type windowText struct {
 	To   int      `json:"to"`
 }
 
+// PolicyTexts are the texts of all policies, by name.
+func PolicyTexts(c *Config) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, p := range c.Policies {
+		text, err := PolicyText(c, p)
+		if err != nil {
+			return nil, fmt.Errorf("write down policy %s: %w", p.Name, err)
+		}
+		out[p.Name] = text
+	}
+	return out, nil
+}
+
 // PolicyText is how a policy reads, as one JSON object: what the journal keeps of it. Equal policies have equal texts.
 func PolicyText(c *Config, p Policy) ([]byte, error) {
-	t := policyText{Format: 1, Name: p.Name, Sources: []sourceText{}, Targets: []targetText{}, Blackout: windowTexts(p.Schedule.Blackout), Check: cronText(p.Check), Logs: p.Logs, RPO: p.RPO.String(),
+	t := policyText{Format: 1, Name: p.Name, Sources: []sourceText{}, Targets: []targetText{}, Blackout: windowTexts(p.Schedule.Blackout), Check: cronText(p.Check), Logs: p.Logs, RPO: p.RPO.String(), Heartbeat: p.Heartbeat != "",
 		Copies: map[string]int{"count": p.Copies.Count, "media": p.Copies.Media, "offsite": p.Copies.Offsite, "immutable": p.Copies.Immutable}}
 	for _, name := range p.Sources {
 		s, _ := c.Source(name)

@@ -320,7 +320,7 @@ func (d *Daemon) enqueueCopy() {
 func (d *Daemon) enqueueRecord() {
 	d.queue.add(&job{key: recordKey, what: "recording the policies", claim: writer, do: func(ctx context.Context) {
 		cfg := d.config()
-		err := d.withHost(ctx, nil, func(h *repository.Host) error { return h.RecordPolicies(ctx, PolicyTexts(cfg)) })
+		err := d.withHost(ctx, nil, func(h *repository.Host) error { return RecordPolicies(ctx, h, cfg) })
 		d.mu.Lock()
 		d.record = d.Now().Add(copyEvery)
 		if err == nil {
@@ -341,7 +341,7 @@ func (d *Daemon) enqueuePrune() {
 			cfg := d.config()
 			plan, err := h.Prunable(KeepOf(cfg, d.Now()))
 			if err == nil {
-				err = h.RecordPolicies(ctx, PolicyTexts(cfg))
+				err = RecordPolicies(ctx, h, cfg)
 			}
 			if err != nil {
 				return err
@@ -404,4 +404,13 @@ func (d *Daemon) enqueueCheck(target string) {
 		}
 		d.tell(e)
 	}})
+}
+
+// RecordPolicies records how the policies read that are in use.
+func RecordPolicies(ctx context.Context, h *repository.Host, cfg *config.Config) error {
+	texts, err := config.PolicyTexts(cfg)
+	if err != nil {
+		return err
+	}
+	return h.RecordPolicies(ctx, texts)
 }

@@ -50,7 +50,9 @@ func (a *app) drillBundle() *cobra.Command {
 				if err != nil || p.Time.IsZero() {
 					return usagef("--since %q: expected a time with a zone, such as 2026-01-01T00:00:00Z", since)
 				}
-				b.since = p.Time
+				if b.since = p.Time; b.since.After(a.now()) {
+					return usagef("--since %q is in the future", since)
+				}
 			}
 			if _, err := a.config(); err != nil {
 				return err
@@ -142,7 +144,7 @@ func (b *bundling) policy(ctx context.Context, e journal.Entry) ([]byte, error) 
 	if err == nil {
 		return text, nil
 	}
-	for _, p := range b.cfg.Policies {
+	for _, p := range b.cfg.Policies { // one text for all: config.PolicyText
 		if text, perr := config.PolicyText(b.cfg, p); perr == nil && journal.Hash(text) == e.Policy.Digest {
 			return text, nil
 		}

@@ -37,7 +37,7 @@ func (d *drilling) facts() error {
 	r := &evidence.Report{Schema: evidence.Schema, ID: newDrillID(now), Environment: evidence.Environment{Name: d.cfg.Repository}, Tool: tool(), Host: machine(d.rule.Drill.IdentityAccepted),
 		Policy: policyFacts(d.rule, source, text), Timeline: []evidence.Phase{}, Trend: []evidence.Past{}, Checks: []evidence.Check{}, Errors: []string{}, Findings: []evidence.Finding{},
 		Controls: evidence.Controls(), Result: evidence.Pass}
-	r.Trigger = evidence.Trigger{Kind: manualDrill, By: by(), From: "", Reason: d.reason}
+	r.Trigger = evidence.Trigger{Kind: manualDrill, By: by(), From: origin(), Reason: d.reason}
 	if d.due != nil {
 		r.Trigger.Kind, r.Trigger.From = "scheduled", "daemon"
 	}

@@ -66,7 +66,7 @@ func (a *app) prune() *cobra.Command {
 				}
 				var left error
 				if !dry {
-					if err := h.RecordPolicies(c.Context(), daemon.PolicyTexts(a.cfg)); err != nil {
+					if err := daemon.RecordPolicies(c.Context(), h, a.cfg); err != nil {
 						return err
 					}
 					got, err := h.Prune(c.Context(), plan)

@@ -1,4 +1,4 @@
-package daemon
+package config_test
 
 import (
 	"bytes"
@@ -25,9 +25,12 @@ func TestPolicyTexts(t *testing.T) {
 			Retention: config.Retention{PITR: calendar.Duration{N: 30, Unit: "d"}}, Drill: config.Drill{Checks: []config.Check{{Name: "rows", SQL: "select 1", Min: &bound}}}},
 			{Name: "other", Sources: []string{"crm"}, Targets: []string{"disk"}}},
 	}
-	texts := PolicyTexts(cfg)
+	texts, err := config.PolicyTexts(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
 	text := string(texts["crm"])
-	for _, want := range []string{policySchema, `"full":"0 2 * * 0"`, `"zone":"UTC"`, `"pitr":"30d"`, `"allow_below90d":""`, `"heartbeat":true`, `"min":1.5`, `"sql":"select 1"`, `"owner":"ops@example.com"`, `"name":"cloud"`, `"from":60`} {
+	for _, want := range []string{`"format":1`, `"full":"0 2 * * 0"`, `"timezone":"UTC"`, `"pitr":"30d"`, `"allow_below_90d":""`, `"heartbeat":true`, `"min":1.5`, `"sql":"select 1"`, `"owner":"ops@example.com"`, `"name":"cloud"`, `"from":60`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s is missing in %s", want, text)
 		}
@@ -41,38 +44,58 @@ func TestPolicyTexts(t *testing.T) {
 		t.Errorf("%s", texts["other"])
 	}
 	for range 20 {
-		if !bytes.Equal(PolicyTexts(cfg)["crm"], texts["crm"]) {
+		if again, err := config.PolicyTexts(cfg); err != nil || !bytes.Equal(again["crm"], texts["crm"]) {
 			t.Fatal("it is written in two ways")
 		}
 	}
 }
 
-// TestPolicyTextsComplete changes each field of a policy in turn: each must show, those that are added later too.
-func TestPolicyTextsComplete(t *testing.T) {
+// TestPolicyTextComplete changes each field of a policy in turn: each must show, those that are added later too.
+func TestPolicyTextComplete(t *testing.T) {
 	text := func(p config.Policy) string {
-		p.Name = "p"
-		return string(PolicyTexts(&config.Config{Policies: []config.Policy{p}})["p"])
+		b, err := config.PolicyText(&config.Config{}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
-	before := text(config.Policy{})
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Policy]()) {
-		var p config.Policy
-		v := reflect.ValueOf(&p).Elem().FieldByIndex(f.Index)
+	var p config.Policy
+	before := text(p)
+	var change func(name string, v reflect.Value)
+	change = func(name string, v reflect.Value) {
+		old := reflect.ValueOf(v.Interface())
 		switch {
-		case f.Name == "Name":
-			continue
-		case v.Kind() == reflect.String:
-			v.SetString("x")
-		case v.Kind() == reflect.Slice:
-			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		case v.Kind() == reflect.Pointer:
-			v.Set(reflect.New(v.Type().Elem()))
 		case v.Type() == reflect.TypeFor[calendar.Duration]():
 			v.Set(reflect.ValueOf(calendar.Duration{N: 1, Unit: "d"}))
+		case v.Type() == reflect.TypeFor[*calendar.Cron]():
+			c, err := calendar.ParseCron("@daily")
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Set(reflect.ValueOf(c))
+		case v.Type() == reflect.TypeFor[*time.Location]():
+			v.Set(reflect.ValueOf(time.FixedZone("there", 3600)))
+		case v.Kind() == reflect.String:
+			v.SetString("x")
+		case v.Kind() == reflect.Int:
+			v.SetInt(1)
+		case v.Kind() == reflect.Bool:
+			v.SetBool(true)
+		case v.Kind() == reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		case v.Kind() == reflect.Struct:
+			for i := range v.NumField() {
+				change(name+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+			return
 		default:
-			continue // a structure, which is written down as this one is
+			t.Fatalf("%s is a %s, which this test does not know", name, v.Type())
 		}
-		if text(p) == before {
-			t.Errorf("%s does not show", f.Name)
+		hidden := name == ".Targets" || name == ".Drill.Scratch" // of targets those show that there are; where something is never does
+		if !hidden && text(p) == before {
+			t.Errorf("%s does not show", name)
 		}
+		v.Set(old)
 	}
+	change("", reflect.ValueOf(&p).Elem())
 }
