@@ -137,10 +137,14 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	if err != nil {
 		return err
 	}
+	if err := a.recordNoted(ctx); err != nil { // by which policy it goes, before it
+		a.note("lifeboat: warning: the policies in use could not be recorded: %v", err)
+	}
 	d, err := a.drill(ctx, x, q)
 	if err != nil {
 		return err
 	}
+	d.recorded = a.recordNoted(ctx)
 	if d.recorded != nil {
 		a.note("lifeboat: warning: the report is kept here and not on any copy yet: %v", d.recorded)
 	}

@@ -300,10 +300,10 @@ func (a *app) conclude(ctx context.Context, chain *journal.Chain, r *evidence.Re
 	if err != nil {
 		return nil, err
 	}
-	return &drilled{r, body.Report, a.recordNoted(ctx)}, nil
+	return &drilled{Report: r, digest: body.Report}, nil
 }
 
-// recordNoted brings to the journal what waits for it; nil also where a run that is under way will.
+// recordNoted brings to the journal what waits for it, and how the policies read; nil also where a run that is under way will.
 func (a *app) recordNoted(ctx context.Context) error {
 	h, err := a.fork().host(ctx)
 	if errors.Is(err, repository.ErrLocked) {
@@ -312,7 +312,7 @@ func (a *app) recordNoted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = h.Close()
+	err = errors.Join(daemon.RecordPolicies(ctx, h, a.cfg), h.Close())
 	if n, _ := repository.Unrecorded(a.cfg.StateDir); n > 0 {
 		err = errors.Join(err, errors.New("no copy took it yet"))
 	}
