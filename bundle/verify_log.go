@@ -89,7 +89,7 @@ func (v *verifier) checkpoints() {
 		case errors.Is(c.err, journal.ErrForked):
 			v.problem(Forked, good+1, fileJournal, "You keep a signed checkpoint over %d records, and others stand here: between records %d and %d the journal was rewritten, or it was set back and went on another way.", c.Size, good+1, c.Size)
 		case v.whole: // or else that it ends there is told already
-			v.problem(RolledBack, n, fileJournal, "The journal ends with record %d, and you keep a signed checkpoint over %d: records %d to %d were removed, or the journal was set back to an older state.", n, c.Size, n+1, c.Size)
+			v.problem(RolledBack, n, fileJournal, "The journal ends with record %d, and you keep a signed checkpoint over %d: the last %d of these were removed, or the journal was set back to an older state.", n, c.Size, c.Size-n)
 		}
 		v.Kept = append(v.Kept, KeptCheckpoint{Records: c.Size, Agrees: c.err == nil})
 	}
