@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
-	"lifeboat/daemon"
 	"lifeboat/evidence"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -218,7 +217,7 @@ func (a *app) drillList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer daemon.CloseAll([]*repository.Copy{{Target: r.Target}})
+			defer leave(r)
 			rows := []drillRow{}
 			names := a.drillNames(r)
 			for _, d := range all {
@@ -254,7 +253,7 @@ func (a *app) knownDrills(ctx context.Context, x access) (*repository.Reader, []
 		return nil, nil, err
 	}
 	if err := a.unlock(ctx, x, r, false); err != nil {
-		daemon.CloseAll([]*repository.Copy{{Target: r.Target}})
+		leave(r)
 		return nil, nil, err
 	}
 	return r, repository.Drills(a.stateDir(), r.Chain), nil

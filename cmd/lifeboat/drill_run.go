@@ -70,6 +70,7 @@ type drilled struct {
 // drill makes a drill. An error means that none was begun, or that its report could not be kept.
 func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
 	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, scratchOf(q.rule.Drill)}}
+	defer func() { leave(d.all) }()
 	if err := d.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -188,9 +189,7 @@ func (d *drilling) perform(ctx context.Context) {
 	d.begin = d.now().UTC()
 	way, err := d.plan(ctx)
 	d.report.Timeline = append(d.report.Timeline, evidence.Phase{Name: evidence.PhasePlan, Start: d.begin, End: d.now().UTC()})
-	if d.reader != nil {
-		defer daemon.CloseAll([]*repository.Copy{{Target: d.reader.Target}})
-	}
+	defer leave(d.reader)
 	if err != nil {
 		d.failed("find the way to the point on "+d.name, err)
 		return

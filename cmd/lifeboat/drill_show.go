@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
-	"lifeboat/daemon"
 	"lifeboat/evidence"
 	"lifeboat/internal/atomicfile"
 	"lifeboat/journal"
@@ -103,7 +102,7 @@ func (a *app) findReport(ctx context.Context, x access, id string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	defer daemon.CloseAll([]*repository.Copy{{Target: r.Target}})
+	defer leave(r)
 	var unread error
 	for i := len(all) - 1; i >= 0; i-- {
 		d := all[i]

@@ -104,17 +104,18 @@ targets:
   away: {type: local, path: %s}
   cloud: {type: s3, bucket: locks, endpoint: %q, access_key: %s, secret_key: %q, object_lock: {mode: governance, for: 30d}}
 policies:
-  often: {sources: [crm], schedule: {incremental: "@hourly"}, retention: {daily: 90d}}
+  often: {sources: [crm], schedule: {incremental: "@hourly"}, retention: {daily: 90d}, drill: {schedule: "0 0 1 6 *", scratch: %s}}
   daily: {sources: [orders], schedule: {full: "@daily"}, logs: continuous, rpo: 1m}
 notify: [{webhook: "http://127.0.0.1:%d/"}]
 daemon: {listen: "127.0.0.1:%d"}
-`, x.path("state"), x.path("recipients"), x.path("crm.db"), pg.DSN("backup", "postgres"), x.path("disk"), x.path("away"), store.URL(), store.AccessKey, store.SecretKey, testenv.FreePort(t), port), 0o600))
+`, x.path("state"), x.path("recipients"), x.path("crm.db"), pg.DSN("backup", "postgres"), x.path("disk"), x.path("away"), store.URL(), store.AccessKey, store.SecretKey, x.path("scratch"), testenv.FreePort(t), port), 0o600))
 	x.want(0, "init")
 	x.want(0, "backup", "crm")
 	x.shift = time.Minute
 	x.sqlite("DELETE FROM note WHERE rowid > 100; VACUUM")
 	x.want(0, "backup", "crm")
 	x.alarm()
+	x.want(0, "drill", "run", "often", "--from", "disk", "--identity", x.path("key"))
 	x.must(os.Rename(x.path("away"), x.path("gone")))
 	long, err := json.Marshal(time.Now().AddDate(0, 0, -20)) // since the locks were renewed
 	x.must(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,6 +66,11 @@ func (a *app) reader(ctx context.Context, x access) (_ string, _ *repository.Rea
 		a.note("lifeboat: warning: %v: reading %s", err, name)
 	}
 	a.siblings(best, name, names, all)
+	for _, c := range copies { // what is not read is not kept open
+		if c.Target != best.Target && !slices.Contains(best.Siblings, c.Target) {
+			daemon.CloseAll([]*repository.Copy{c})
+		}
+	}
 	if best.Broken != nil {
 		a.note("lifeboat: warning: %s: %v: what stands before the break is used; run `lifeboat check`", name, best.Broken)
 	}
@@ -75,6 +81,18 @@ func (a *app) reader(ctx context.Context, x access) (_ string, _ *repository.Rea
 		a.note("lifeboat: warning: %s ends with record %d, and this host knows %d: what is newest is missing", name, best.Chain.Len(), head.Seq)
 	}
 	return name, best, err
+}
+
+// leave closes the copies of a reader.
+func leave(r *repository.Reader) {
+	if r == nil {
+		return
+	}
+	copies := []*repository.Copy{{Target: r.Target}}
+	for _, t := range r.Siblings {
+		copies = append(copies, &repository.Copy{Target: t})
+	}
+	daemon.CloseAll(copies)
 }
 
 // begun says why nothing can be read on a host where nobody prepared anything yet.
