@@ -36,8 +36,9 @@ func TestPruneLog(t *testing.T) {
 		end(syscall.SIGTERM)
 	}
 	day := 24 * time.Hour
-	begin := time.Duration(0)
-	for now := time.Now(); now.Add(begin).Month() != now.Add(begin+7*day).Month(); begin += day { // all of it is in one month, in which the first snapshot is kept
+	begin, now := time.Duration(0), time.Now()
+	for now.Add(begin).Month() != now.Add(begin+7*day).Month() {
+		begin += day // all of it is in one month, in which the first snapshot is kept
 	}
 	backup(begin)
 	log()
