@@ -18,11 +18,11 @@ func reviewRecord(by, as, report string) journal.Record {
 	return journal.Record{Type: journal.Review, By: by, Review: &journal.ReviewBody{Report: report, As: as}}
 }
 
-// reportsIn are the names of the reports in a bundle.
-func reportsIn(all map[string][]byte) (names []string) {
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if strings.HasPrefix(name, dirReports) {
-			names = append(names, name)
+// reports are the names of the reports in its bundle, in the order of the drills.
+func (h *house) reports() (names []string) {
+	for _, e := range h.chain.Entries() {
+		if e.Drill != nil {
+			names = append(names, reportFile(e.Drill.Report))
 		}
 	}
 	return names
@@ -65,38 +65,38 @@ func TestForgeries(t *testing.T) {
 		forge func(all map[string][]byte) []byte
 	}{
 		"byte of a report": {ReportAltered, func(all map[string][]byte) []byte {
-			name := reportsIn(all)[1]
+			name := h.reports()[1]
 			all[name] = bytes.Replace(all[name], []byte(`"sig":"`), []byte(`"sig":"A`), 1)
 			return bundleOf(t, all)
 		}},
 		"report left out": {ReportLeftOut, func(all map[string][]byte) []byte {
-			delete(all, reportsIn(all)[0])
+			delete(all, h.reports()[0])
 			return bundleOf(t, all)
 		}},
 		"reports exchanged": {ReportSwapped, func(all map[string][]byte) []byte {
-			n := reportsIn(all)
+			n := h.reports()
 			all[n[0]], all[n[1]] = all[n[1]], all[n[0]]
 			return bundleOf(t, all)
 		}},
 		"report of another key": {ReportForged, func(all map[string][]byte) []byte {
-			name, seed := reportsIn(all)[0], bytes.Repeat([]byte{7}, 32)
+			name, seed := h.reports()[0], bytes.Repeat([]byte{7}, 32)
 			all[name] = resigned(t, all[name], seed, func(r *evidence.Report) {
 				r.Result, r.Signer.Key = evidence.Pass, must(crypto.VerifierKey(h.root.Repository, crypto.Writer, seed))(t)
 			})
 			return bundleOf(t, all)
 		}},
 		"report of another root": {ReportForged, func(all map[string][]byte) []byte {
-			name, other := reportsIn(all)[0], newHouse(t)
+			name, other := h.reports()[0], newHouse(t)
 			all[name] = resigned(t, all[name], other.seed, other.sign)
 			return bundleOf(t, all)
 		}},
 		"report signed again by the host": {ReportAltered, func(all map[string][]byte) []byte {
-			name := reportsIn(all)[0]
+			name := h.reports()[0]
 			all[name] = resigned(t, all[name], h.host.SigningSeed, func(r *evidence.Report) { r.RTO.Actual = 1 })
 			return bundleOf(t, all)
 		}},
 		"report that no record names": {ReportExtra, func(all map[string][]byte) []byte {
-			b := resigned(t, all[reportsIn(all)[0]], h.host.SigningSeed, func(r *evidence.Report) { r.ID = "made-up" })
+			b := resigned(t, all[h.reports()[0]], h.host.SigningSeed, func(r *evidence.Report) { r.ID = "made-up" })
 			all[reportFile(digest(b))] = b
 			return bundleOf(t, all)
 		}},
@@ -192,7 +192,7 @@ func TestForgeries(t *testing.T) {
 			return bundleOf(t, all)
 		}},
 		"file twice": {Malformed, func(all map[string][]byte) []byte {
-			name := reportsIn(all)[0]
+			name := h.reports()[0]
 			all["again:"+name] = all[name]
 			return bundleOf(t, all)
 		}},

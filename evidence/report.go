@@ -147,7 +147,7 @@ type Backup struct {
 	Copy       Copy        `json:"copy"` // that was read
 	Copies     []Copy      `json:"copies"`
 	Cipher     string      `json:"cipher"`
-	Epochs     []string    `json:"epochs"` // recipients that content is sealed to
+	Epochs     []string    `json:"epochs"` // keys that content is sealed to: the first 16 bytes of the SHA-256 of each recipient, hex
 	Companions []Companion `json:"companions"`
 }
 

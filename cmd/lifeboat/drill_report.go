@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +61,7 @@ func (d *drilling) facts() error {
 	r.RPO = evidence.Objective{Target: d.rule.RPO.Length().Milliseconds(), Verdict: evidence.Inconclusive}
 	r.Point = evidence.Point{Requested: d.at, Gaps: []string{}, Verdict: evidence.Inconclusive}
 	r.Isolation = evidence.Isolation{TornDown: []string{}, Teardown: evidence.Inconclusive}
-	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: d.all.Chain.Epochs(), Companions: []evidence.Companion{}, Cipher: "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"}
+	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: keyIDs(d.all.Chain.Epochs()), Companions: []evidence.Companion{}, Cipher: "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"}
 	if d.queued != nil {
 		r.Timeline = append(r.Timeline, evidence.Phase{Name: evidence.PhaseQueue, Start: d.queued.UTC(), End: now})
 	}
@@ -67,6 +69,15 @@ func (d *drilling) facts() error {
 	d.body = journal.DrillBody{Source: d.opaque(d.database), Policy: d.opaque(repository.OpaquePolicy + d.rule.Name), Mode: string(d.mode), Due: d.due, Missed: d.skipped, Began: now}
 	d.trend()
 	return nil
+}
+
+// keyIDs name recipients as the journal does: by the first 16 bytes of the SHA-256 of each, in hex.
+func keyIDs(recipients []string) (out []string) {
+	for _, r := range recipients {
+		sum := sha256.Sum256([]byte(r))
+		out = append(out, hex.EncodeToString(sum[:16]))
+	}
+	return out
 }
 
 // maxTrend is how many earlier drills a report shows.
