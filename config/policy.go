@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -25,7 +27,7 @@ func (d *decoder) policy(c *Config) func(string, ast.Node) Policy {
 	}
 	policyOf := map[string]string{} // of a source
 	return func(name string, n ast.Node) Policy {
-		p := Policy{Name: name, Schedule: Schedule{Zone: time.Local}, Drill: undrilled}
+		p := Policy{Name: name, Schedule: Schedule{Zone: hostZone()}, Drill: undrilled}
 		var drill ast.Node
 		known := true // its sources and targets are: what refers to them can be looked up
 		d.section(n, "of a policy",
@@ -59,6 +61,20 @@ func (d *decoder) sound(ok *bool, set func(ast.Node)) func(ast.Node) {
 		set(n)
 		*ok = *ok && len(d.problems) == before
 	}
+}
+
+// hostZone is the zone of this host, by its name where that can be told: "Local" says nothing to whoever reads the policy elsewhere.
+func hostZone() *time.Location {
+	if time.Local.String() != "Local" {
+		return time.Local
+	}
+	path, err := os.Readlink("/etc/localtime")
+	if _, name, ok := strings.Cut(path, "zoneinfo/"); err == nil && ok {
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone
+		}
+	}
+	return time.Local
 }
 
 // owned decodes the sources of a policy: each can have one, or which retention counts would be a guess.

@@ -129,6 +129,7 @@ var valueWords = map[string]message{
 	"kind.digests":      {"Digests of tables", "表内容摘要"},
 	"kind.references":   {"References between tables", "表间引用"},
 	"kind.freshness":    {"Freshness", "数据新鲜度"},
+	"kind.drift":        {"Change in rows", "行数变化"},
 	"kind.canary":       {"Canary", "探针记录"},
 	"kind.assertion":    {"Assertion", "业务断言"},
 	"mode.tier1":        {"verification without a restore", "仅校验，不恢复"},

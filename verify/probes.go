@@ -22,7 +22,7 @@ type Probes struct {
 	Assertions []Assertion
 	// Until is the newest transaction that must be there; zero where the log does not say.
 	Until time.Time
-	// Before is the last drill of the source, and Same one that reached the same position; nil where there is none.
+	// Before is the last drill of the source that went to an earlier point, and Same one that reached the same position; nil where there is none.
 	Before, Same *evidence.Report
 }
 
@@ -247,9 +247,12 @@ func (a *asking) counts(ctx context.Context, c *evidence.Check) error {
 // small is how many rows may come and go unnoticed where nothing is proven.
 const small = 10
 
-// drift tells of tables that grew or shrank by more than a tenth, where that is not known to be wrong.
+// drift tells of tables that shrank by more than a tenth, or grew since production was counted, where that is not known to be wrong.
 func (a *asking) drift(_ context.Context, c *evidence.Check) error {
-	c.What, c.Expected = "rows against production or the last drill", fmt.Sprintf("within 10 %% or %d rows", small)
+	c.What, c.Expected = "rows against the last drill of an earlier point", fmt.Sprintf("none shrank by more than 10 %% or %d rows", small)
+	if a.baseline != nil {
+		c.What, c.Expected = "rows against production", fmt.Sprintf("within 10 %% or %d rows", small)
+	}
 	var far []string
 	n := 0
 	for _, t := range a.tables {
@@ -257,7 +260,8 @@ func (a *asking) drift(_ context.Context, c *evidence.Check) error {
 			continue
 		}
 		n++
-		if d := t.Rows - *t.Expected; max(d, -d) > max(small, *t.Expected/10) {
+		grown := t.Rows - *t.Expected
+		if most := max(small, *t.Expected/10); -grown > most || a.baseline != nil && grown > most {
 			far = append(far, fmt.Sprintf("%s has %d rows, and had %d", t.Name, t.Rows, *t.Expected))
 		}
 	}

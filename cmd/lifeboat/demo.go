@@ -35,6 +35,8 @@ targets:
   disk:    {type: local, path: copies/disk}
   cloud:   {type: local, path: copies/cloud}
   offsite: {type: local, path: copies/offsite}
+policies:
+  crm: {sources: [crm], drill: {scratch: drills, checks: [{name: ledger, sql: "SELECT count(*) FROM ledger", min: 1}]}}
 `
 
 func (a *app) demo() *cobra.Command {

@@ -63,6 +63,7 @@ func (s *story) play(ctx context.Context) error {
 		{"The way back", s.restore},
 		{"The proof", s.prove},
 		{"Every copy, read from end to end", s.checks},
+		{"A drill, and its signed report", s.drill},
 		{"What it cost", s.bill},
 	}
 	var err error

@@ -55,6 +55,7 @@ func TestDrillProbes(t *testing.T) {
 	end := x.stream()
 	pg.Query("postgres", "UPDATE ledger SET note = note; INSERT INTO note VALUES (1001, 'more')")
 	x.caught(pg)
+	end(syscall.SIGTERM) // the newest position stays
 
 	r := x.drilledAs(0)
 	c := checkOf(t, r, "counts")
@@ -85,6 +86,7 @@ func TestDrillProbes(t *testing.T) {
 
 	// A table is emptied, and one is dropped, behind what was counted.
 	policy("")
+	end = x.stream()
 	pg.Query("postgres", "DELETE FROM note")
 	x.caught(pg)
 	if c := checkOf(t, x.drilledAs(3), "counts"); c.Verdict != evidence.Fail || !strings.Contains(c.Why, "note is empty, and had 1000 rows") {
@@ -133,5 +135,47 @@ func TestDrillRefusals(t *testing.T) {
 	x.must(err)
 	if s.code != 0 || len(entries) != 0 {
 		t.Errorf("%s; %q is left", s, entries)
+	}
+}
+
+// TestDrillFull restores the files that belong with a database, too, and fails where they are damaged.
+func TestDrillFull(t *testing.T) {
+	x := newFixture(t, "disk")
+	x.must(os.Mkdir(x.path("uploads"), 0o700))
+	x.must(os.WriteFile(x.path("uploads", "logo"), []byte(strings.Repeat("a picture ", 1000)), 0o600))
+	b := strings.Replace(string(x.read("lifeboat.yaml")), "targets:\n", fmt.Sprintf("  crm-files: {engine: files, paths: [%s]}\ntargets:\n", x.path("uploads")), 1)
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), []byte(b), 0o600))
+	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm, crm-files], drill: {mode: full, scratch: %s}}\n", x.path("scratch")))
+	x.want(0, "backup", "crm")
+	if r := x.drilledAs(3); r.Result != evidence.Inconclusive || !strings.Contains(fmt.Sprint(r.Errors), "no snapshot of crm-files") {
+		t.Errorf("without files: %s, %q", r.Result, r.Errors)
+	}
+	x.want(0, "backup", "crm-files")
+	r := x.drilledAs(0)
+	if c := r.Backup.Companions; len(c) != 1 || c[0].Source != "crm-files" || c[0].Verdict != evidence.Pass || c[0].Size == 0 || c[0].Files == 0 {
+		t.Errorf("companions %+v", c)
+	}
+	for _, l := range r.NotTested {
+		if l.Code == "companions" {
+			t.Error("the files were restored, and count as not tested")
+		}
+	}
+	// The pack of the files alone is damaged.
+	packs := map[string]bool{}
+	for _, e := range x.records("disk") {
+		if e.Snapshot != nil && e.Seq == 2 {
+			for _, o := range e.Objects {
+				packs[o.Name] = true
+			}
+		}
+	}
+	for _, name := range x.objects("disk") {
+		if strings.HasPrefix(name, "packs/") && !packs[name] {
+			b := x.read("disk", name)
+			x.must(os.WriteFile(x.path("disk", name), spoil("random:1", b), 0o600))
+		}
+	}
+	if r := x.drilledAs(3); r.Result != evidence.Fail {
+		t.Errorf("damaged files: %s, %q", r.Result, r.Errors)
 	}
 }

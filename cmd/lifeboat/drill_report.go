@@ -137,7 +137,7 @@ func (d *drilling) same(ctx context.Context) {
 			continue
 		}
 		counted := slices.ContainsFunc(o.Report.Checks, func(c evidence.Check) bool { return c.ID == "counts" && len(c.Tables) > 0 })
-		if d.before == nil && counted {
+		if d.before == nil && counted && !later(o.Report.Point.Through, d.report.Point.Through) { // what was not there yet is not missing
 			d.before = o.Report
 		}
 		if d.equal == nil && counted && o.Report.Backup.Snapshot == d.report.Backup.Snapshot && o.Report.Backup.To == d.report.Backup.To {
@@ -145,6 +145,9 @@ func (d *drilling) same(ctx context.Context) {
 		}
 	}
 }
+
+// later reports whether one moment is behind another, where both are known.
+func later(a, b *time.Time) bool { return a != nil && b != nil && a.After(*b) }
 
 // outcome takes over what the drill found.
 func (d *drilling) outcome(o *verify.Outcome) {
@@ -256,9 +259,9 @@ func (d *drilling) project() {
 	if !ok {
 		return
 	}
-	d.report.Projection = &evidence.Projection{Size: size, LogSize: log, Copy: p.Copy, Duration: p.Duration.Milliseconds(), Low: p.Low.Milliseconds(), High: p.High.Milliseconds(), Model: p.Model,
+	d.report.Projection = &evidence.Projection{Size: size, LogSize: log, Copy: p.Copy, Duration: p.Duration.Milliseconds(), Low: p.Low.Milliseconds(), High: p.High.Milliseconds(), Model: p.Model + ".",
 		Samples: p.Samples, Error: p.Error, Verdict: evidence.Verdict(p.Verdict(d.rto())),
-		Assumption: "the size of the newest snapshot, and the most log that a drill had to replay; the machine and the line of these drills"}
+		Assumption: "It assumes the size of the newest snapshot, the most log that a drill had to replay, and the machine and the line of these drills."}
 }
 
 // production is how large the newest snapshot is, and how much log a restore has to replay at most: the most that lay between two snapshots lately.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/bundle"
 	"lifeboat/config"
 	"lifeboat/evidence"
 	"lifeboat/internal/atomicfile"
@@ -131,11 +132,14 @@ func (a *app) drillVerify() *cobra.Command {
 	var trust string
 	c := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Verify a signed report, offline, with nothing but the fingerprint of the repository",
-		Long: "Verifies the signature of a report and the root's word for its key. --trust is the fingerprint that you have from elsewhere: without it, all that is known is\n" +
-			"that one root made everything. That no report was left out only a bundle shows.",
+		Short: "Verify a signed report or a bundle, offline, with nothing but the fingerprint of the repository",
+		Long: "Verifies the signature of a report and the root's word for its key, or all of a bundle. --trust is the fingerprint that you have from elsewhere: without it, all\n" +
+			"that is known is that one root made everything. That no report was left out only a bundle shows; lifeboat-verify also compares it with checkpoints that you kept.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if is, err := a.verifyBundle(args[0], trust); is || err != nil {
+				return err
+			}
 			b, err := readBounded(args[0], evidence.MaxEnvelope)
 			if err != nil {
 				return err
@@ -158,6 +162,36 @@ func (a *app) drillVerify() *cobra.Command {
 	}
 	c.Flags().StringVar(&trust, "trust", "", "the `FINGERPRINT` that the repository must have")
 	return a.jsonFlag(c)
+}
+
+// verifyBundle verifies a bundle, and reports whether the file is one.
+func (a *app) verifyBundle(path, trust string) (is bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", path, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	var head [4]byte
+	if err != nil || !info.Mode().IsRegular() {
+		return false, err
+	}
+	if n, _ := f.ReadAt(head[:], 0); !bundle.Is(head[:n]) { // what cannot be read is no bundle
+		return false, nil
+	}
+	r, err := bundle.Verify(f, info.Size(), bundle.Options{Trust: trust})
+	if err != nil {
+		return true, verdictError{fmt.Errorf("%s: %w", path, err)}
+	}
+	if a.json {
+		err = a.printJSON(r)
+	} else {
+		err = r.Write(a.out)
+	}
+	if err == nil && r.Verdict != bundle.Verified {
+		err = verdictError{fmt.Errorf("%s is not what it should be: %s", path, r.Verdict)}
+	}
+	return true, err
 }
 
 // readBounded reads a file that somebody handed over.
