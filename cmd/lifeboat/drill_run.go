@@ -79,6 +79,11 @@ func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, er
 		return nil, err
 	}
 	d.perform(ctx)
+	if ctx.Err() != nil { // it serves no time of the schedule: the next start makes it anew
+		d.report.Errors = append(d.report.Errors, "somebody ended the drill")
+		d.report.Result = evidence.Worst(d.report.Result, evidence.Inconclusive)
+		d.report.Policy.Due, d.report.Policy.Missed, d.body.Due, d.body.Missed = nil, []time.Time{}, nil, nil
+	}
 	d.finish()
 	done, err := a.conclude(ctx, d.all.Chain, d.report, d.body)
 	if err == nil {
