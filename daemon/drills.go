@@ -40,7 +40,7 @@ type policyDrills struct {
 
 // drillsOf takes from the journal what was drilled, by policy.
 func drillsOf(stateDir string, chain *journal.Chain, opaque func(string) string, cfg *config.Config) map[string]*policyDrills {
-	all := repository.Drills(stateDir, chain)
+	all := repository.Drills(chain, repository.WaitingDrills(stateDir))
 	out := map[string]*policyDrills{}
 	for _, p := range cfg.Policies {
 		sources := map[string]bool{}

@@ -29,8 +29,22 @@ type Drilled struct {
 	Entry *journal.Entry // nil: it is not recorded yet
 }
 
-// Drills lists the drills that are known: those of the journal, and behind them those that wait on this host to be recorded.
-func Drills(stateDir string, chain *journal.Chain) (out []Drilled) {
+// WaitingDrills are those that wait on this host to be recorded. Whoever reads them before the journal misses none that is recorded meanwhile.
+func WaitingDrills(stateDir string) (out []Drilled) {
+	names, err := entriesOf(filepath.Join(stateDir, outboxDir))
+	if err != nil {
+		return nil // what cannot be read is told by whoever records it
+	}
+	for _, name := range names {
+		if n, err := readNoted(filepath.Join(stateDir, outboxDir, name)); err == nil && n.Record.Drill != nil {
+			out = append(out, Drilled{n.Record.Drill, *n.Record.Happened, nil})
+		}
+	}
+	return out
+}
+
+// Drills lists the drills that are known: those of the journal, and behind them those that wait to be recorded.
+func Drills(chain *journal.Chain, waiting []Drilled) (out []Drilled) {
 	recorded := map[string]bool{}
 	for i := range chain.Entries() {
 		e := &chain.Entries()[i]
@@ -44,14 +58,9 @@ func Drills(stateDir string, chain *journal.Chain) (out []Drilled) {
 		recorded[e.Drill.Report] = true
 		out = append(out, d)
 	}
-	names, err := entriesOf(filepath.Join(stateDir, outboxDir))
-	if err != nil {
-		return out // what cannot be read is told by whoever records it
-	}
-	for _, name := range names {
-		n, err := readNoted(filepath.Join(stateDir, outboxDir, name))
-		if err == nil && n.Record.Drill != nil && !recorded[n.Record.Drill.Report] {
-			out = append(out, Drilled{n.Record.Drill, *n.Record.Happened, nil})
+	for _, d := range waiting {
+		if !recorded[d.Report] {
+			out = append(out, d)
 		}
 	}
 	return out

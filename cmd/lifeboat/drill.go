@@ -120,7 +120,7 @@ func (a *app) turnOf(sources []string) string {
 		return sources[0]
 	}
 	last := map[string]time.Time{}
-	for _, d := range repository.Drills(a.cfg.StateDir, chain) {
+	for _, d := range repository.Drills(chain, repository.WaitingDrills(a.cfg.StateDir)) {
 		last[d.Source] = d.At
 	}
 	hasher := keys.IDs.NewHasher()
@@ -248,6 +248,7 @@ func (a *app) drillList() *cobra.Command {
 
 // knownDrills lists every drill.
 func (a *app) knownDrills(ctx context.Context, x access) (*repository.Reader, []repository.Drilled, error) {
+	waiting := repository.WaitingDrills(a.stateDir())
 	_, r, err := a.reader(ctx, x)
 	if err != nil {
 		return nil, nil, err
@@ -256,5 +257,5 @@ func (a *app) knownDrills(ctx context.Context, x access) (*repository.Reader, []
 		leave(r)
 		return nil, nil, err
 	}
-	return r, repository.Drills(a.stateDir(), r.Chain), nil
+	return r, repository.Drills(r.Chain, waiting), nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +39,7 @@ func hashSelf() (string, error) {
 // machine is this host, for a report.
 func machine(identityAccepted bool) evidence.Host {
 	h := evidence.Host{System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Clock: clockSource(), IdentityAccepted: identityAccepted}
-	_, h.Name, _ = strings.Cut(by(), "@")
+	h.Name, _ = os.Hostname() // a report without a name says that it is not known
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		h.Memory = int64(info.Totalram) * int64(info.Unit)

@@ -100,8 +100,9 @@ func TestDrillMonth(t *testing.T) {
 			w.sabotage()
 		}
 		at(week, 4)
-		x.eventually(fmt.Sprintf("drill %d is made", week+1), func() bool { return len(drills()) > week }, l.log)
-		row := drills()[week]
+		var rows []drillRow
+		x.eventually(fmt.Sprintf("drill %d is made", week+1), func() bool { rows = drills(); return len(rows) > week }, l.log)
+		row := rows[week]
 		var r evidence.Report
 		x.must(x.fastly(clock, 0, &r, "drill", "show", row.Report, "--json"))
 		if row.Copy != w.copy || row.Result != w.result || row.Due == nil || !row.Due.Equal(due.Add(4*time.Hour)) {

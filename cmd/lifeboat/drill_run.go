@@ -97,6 +97,7 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	if ids, err := d.identities(d.access); err != nil || len(ids) == 0 {
 		return errors.Join(err, fmt.Errorf("%w: a drill restores: give the identity with --identity FILE, or $LIFEBOAT_IDENTITY_FILE", crypto.ErrIdentity))
 	}
+	waiting := repository.WaitingDrills(d.cfg.StateDir)
 	if _, d.all, err = d.app.reader(ctx, access{identity: d.access.identity, trust: d.access.trust}); err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	opaque := d.opaque(d.database)
-	for _, p := range repository.Drills(d.cfg.StateDir, d.all.Chain) {
+	for _, p := range repository.Drills(d.all.Chain, waiting) {
 		if p.Source == opaque {
 			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
 		}

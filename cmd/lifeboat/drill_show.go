@@ -229,7 +229,7 @@ func (a *app) drillReview() *cobra.Command {
 				return fmt.Errorf("%w: %s ran this drill: somebody else has to review it", restore.ErrRefused, ran)
 			}
 			now := a.now().UTC()
-			err = repository.Note(a.cfg.StateDir, repository.Noted{Record: journal.Record{Type: journal.Review, By: by(), Reason: text, Happened: &now, Review: &journal.ReviewBody{Report: o.Digest, As: as}}})
+			err = repository.Note(a.cfg.StateDir, repository.Noted{Record: journal.Record{Type: journal.Review, By: by(), From: origin(), Reason: text, Happened: &now, Review: &journal.ReviewBody{Report: o.Digest, As: as}}})
 			if err != nil {
 				return err
 			}

@@ -58,7 +58,9 @@ type statusReport struct {
 	Policies    []policyStatus       `json:"policies"`
 	Drills      []daemon.DrillStatus `json:"drills"`
 	Foreign     string               `json:"foreign,omitempty"` // somebody else writes
-	Daemon      *daemon.Status       `json:"daemon"`            // null where none runs
+	Unrecorded  int                  `json:"unrecorded"`        // what happened here and no record has yet
+	Oldest      *time.Time           `json:"unrecorded_since"`
+	Daemon      *daemon.Status       `json:"daemon"` // null where none runs
 }
 
 func (a *app) status() *cobra.Command {
@@ -163,6 +165,9 @@ func (a *app) details(ctx context.Context, report *statusReport, positions []*re
 	}
 }
 
+// recordSoon is how long what was noted may wait for a record.
+const recordSoon = 10 * time.Minute
+
 // drillsStatus adds what was drilled.
 func (a *app) drillsStatus(report *statusReport, r *repository.Reader) {
 	opaque := func(name string) string { return r.IDs.NewHasher().Source(name) }
@@ -172,7 +177,10 @@ func (a *app) drillsStatus(report *statusReport, r *repository.Reader) {
 			report.Verdict = "bad"
 		}
 	}
-	for _, d := range repository.Drills(a.cfg.StateDir, r.Chain) {
+	if n, oldest := repository.Unrecorded(a.cfg.StateDir); n > 0 && a.now().Sub(oldest) > recordSoon { // or a command that runs now records it
+		report.Unrecorded, report.Oldest, report.Verdict = n, &oldest, "bad"
+	}
+	for _, d := range repository.Drills(r.Chain, nil) {
 		for i := range report.Copies {
 			if c := &report.Copies[i]; d.Result != policies.Unknown && d.Copy == opaque(repository.OpaqueTarget+c.Target) {
 				c.LastDrill = &d.At
@@ -256,6 +264,9 @@ func (a *app) reported(r statusReport) error {
 		if len(p.Unmet) > 0 {
 			bad = append(bad, fmt.Sprintf("policy %s is not met for %s: %s", p.Name, p.Source, strings.Join(p.Unmet, "; ")))
 		}
+	}
+	if r.Unrecorded > 0 {
+		bad = append(bad, fmt.Sprintf("%d things that happened here since %s are in no record yet: `lifeboat copy` records them once a target takes records", r.Unrecorded, day(r.Oldest)))
 	}
 	for _, d := range r.Drills {
 		if trouble := d.Trouble(); trouble != "" {
