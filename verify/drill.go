@@ -22,7 +22,7 @@ type Drill struct {
 	Engine     Engine
 	Companions []Companion
 	Probes     Probes
-	Limit      time.Duration // for all of it: what takes longer is given up, and has missed its RTO
+	Limit      time.Duration // until the database can be used: a restore that takes longer is given up, and has missed its RTO. Probes have limits of their own
 	Now        clock.Clock
 }
 
@@ -44,6 +44,7 @@ type Outcome struct {
 	Plan       restore.Plan
 	Timeline   []evidence.Phase
 	Ready      time.Duration // from the beginning until the database could be used; 0: it never could
+	Late       bool          // the restore was given up because it took longer than Drill.Limit: it has missed its RTO, whatever else is known
 	Isolation  evidence.Isolation
 	Reached    Reached
 	Point      evidence.Verdict
@@ -71,9 +72,12 @@ var errLate = errors.New("it took too long")
 // not be found out is inconclusive. Removing the directory is for the caller.
 func Run(ctx context.Context, d Drill) *Outcome {
 	o := &Outcome{Result: evidence.Pass, Point: evidence.Inconclusive}
-	ctx, cancel := context.WithTimeoutCause(ctx, d.Limit, fmt.Errorf("%w: more than %s", errLate, d.Limit))
-	defer cancel()
-	if db := d.build(ctx, o); db != nil {
+	ctx, cancel := context.WithCancelCause(ctx) // the database lives as long as ctx: no deadline, which would go on while it is asked
+	defer cancel(nil)
+	limit := time.AfterFunc(d.Limit, func() { cancel(fmt.Errorf("%w: more than %s", errLate, d.Limit)) })
+	db := d.build(ctx, o)
+	limit.Stop()
+	if db != nil {
 		d.ask(ctx, o, db)
 	}
 	for _, c := range o.Companions {
@@ -90,6 +94,7 @@ func Run(ctx context.Context, d Drill) *Outcome {
 // fail notes what went wrong, and what that means for the result.
 func (o *Outcome) fail(ctx context.Context, doing string, v evidence.Verdict, err error) {
 	if cause := context.Cause(ctx); errors.Is(cause, errLate) {
+		o.Late = true
 		v, err = evidence.Fail, fmt.Errorf("%w: %w", cause, err)
 	} else if cause != nil {
 		v = evidence.Inconclusive // somebody ended it
@@ -127,7 +132,9 @@ func (d Drill) build(ctx context.Context, o *Outcome) Database {
 		o.fail(ctx, "start the restored database", evidence.Inconclusive, err)
 		return nil
 	case err != nil:
-		o.Point = evidence.Fail
+		if ctx.Err() == nil { // otherwise nobody knows how far it would have come
+			o.Point = evidence.Fail
+		}
 		o.fail(ctx, "start the restored database", evidence.Fail, err)
 		return nil
 	}
