@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"lifeboat/config"
@@ -22,8 +24,8 @@ type DrillJob struct {
 
 // DrillResult is what a drill came to.
 type DrillResult struct {
-	ID, Policy, Source, Copy, Result string
-	Detail                           string // why it did not pass
+	ID, Policy, Source, Copy, Mode, Result string
+	Detail                                 string // why it did not pass
 }
 
 const drillsKey = "drills"
@@ -33,6 +35,7 @@ func drillKey(policy string) string { return "drill/" + policy }
 // policyDrills is what the daemon knows of the drills of a policy.
 type policyDrills struct {
 	runs    []policies.DrilledRun
+	failing []string // "crm from disk", of which the last drill that came to a verdict failed
 	last    *repository.Drilled
 	since   time.Time // when there first was something to drill; zero: there is nothing
 	trouble trouble   // of drills that did not even come to a report
@@ -52,11 +55,24 @@ func drillsOf(stateDir string, chain *journal.Chain, opaque func(string) string,
 			if d.Policy == opaque(repository.OpaquePolicy+p.Name) {
 				known.runs = append(known.runs, RunOf(d, opaque, cfg))
 				known.last = &all[i]
+				known.judge(known.runs[len(known.runs)-1], d.Mode)
 			}
 		}
 		out[p.Name] = known
 	}
 	return out
+}
+
+// judge takes in what a drill says of the copy that it read. One that restored nothing proves nothing, and may find fault all the same.
+func (k *policyDrills) judge(r policies.DrilledRun, mode string) {
+	if r.Result == policies.Unknown || r.Copy == "" || r.Result == policies.Passed && mode == string(config.DrillTier1) {
+		return
+	}
+	name := r.Source + " from " + r.Copy
+	k.failing = slices.DeleteFunc(k.failing, func(s string) bool { return s == name })
+	if r.Result == policies.Failed {
+		k.failing = append(k.failing, name)
+	}
 }
 
 // RunOf is a drill with the names that a configuration has for what stands in its record.
@@ -172,16 +188,20 @@ func (d *Daemon) bury() {
 	}})
 }
 
-// drilled tells what a drill came to.
+// drilled tells what a drill came to. What one copy does not have, a drill of another does not bring back.
 func (d *Daemon) drilled(r DrillResult) {
+	if r.Mode == string(config.DrillTier1) && r.Result == policies.Passed {
+		d.Log.Info("drilled", "policy", r.Policy, "source", r.Source, "target", r.Copy, "drill", r.ID, "mode", r.Mode, "result", r.Result)
+		return // nothing was restored
+	}
 	d.Log.Info("drilled", "policy", r.Policy, "source", r.Source, "target", r.Copy, "drill", r.ID, "result", r.Result)
-	e := notify.Event{Key: drillKey(r.Policy), Kind: notify.Drill, Severity: notify.Critical, Policy: r.Policy, Source: r.Source, Target: r.Copy,
-		Title: fmt.Sprintf("the drill of %s failed", r.Source), Detail: fmt.Sprintf("drill %s: `lifeboat drill show %s` says why. %s", r.ID, r.ID, r.Detail)}
+	e := notify.Event{Key: drillKey(r.Policy) + "/" + r.Source + "/" + r.Copy, Kind: notify.Drill, Severity: notify.Critical, Policy: r.Policy, Source: r.Source, Target: r.Copy,
+		Title: fmt.Sprintf("the drill of %s from %s failed", r.Source, r.Copy), Detail: fmt.Sprintf("`lifeboat drill show %s` has all of it%s", r.ID, r.Detail)}
 	switch r.Result {
 	case policies.Passed:
-		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, fmt.Sprintf("a drill of %s passed", r.Source), "drill "+r.ID
+		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, fmt.Sprintf("a drill of %s from %s passed", r.Source, r.Copy), "drill "+r.ID
 	case policies.Unknown:
-		e.Severity, e.Title = notify.Warning, fmt.Sprintf("the drill of %s stayed inconclusive", r.Source)
+		e.Severity, e.Title = notify.Warning, fmt.Sprintf("the drill of %s from %s stayed inconclusive", r.Source, r.Copy)
 	}
 	d.tell(e)
 }
@@ -194,7 +214,7 @@ func (d *Daemon) overdue(now time.Time, cfg *config.Config) {
 		}
 		due, _ := d.drillDue(now, p)
 		e := notify.Event{Key: "overdue/" + p.Name, Kind: notify.Drill, Severity: notify.Critical, Policy: p.Name, Title: fmt.Sprintf("the drill of policy %s is overdue", p.Name),
-			Detail: fmt.Sprintf("it was due at %s and should have been made by %s; %d before it were missed, too: %s", due.Due.UTC().Format(time.RFC3339), due.Overdue.UTC().Format(time.RFC3339), len(due.Missed), d.whyNoDrill(p))}
+			Detail: fmt.Sprintf("since %s; it was due at %s, and %d times before that were missed: %s", due.Overdue.UTC().Format(time.RFC3339), due.Due.UTC().Format(time.RFC3339), len(due.Missed), d.whyNoDrill(p))}
 		if due.Overdue.IsZero() {
 			e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, fmt.Sprintf("policy %s is drilled in time again", p.Name), ""
 		}
@@ -231,6 +251,7 @@ type DrillStatus struct {
 	Due     *time.Time `json:"due"`     // that waits to be served
 	Overdue *time.Time `json:"overdue"` // since when
 	Missed  int        `json:"missed"`
+	Failing []string   `json:"failing"` // "crm from disk", of which the last drill that came to a verdict failed
 	Error   string     `json:"error,omitempty"`
 }
 
@@ -240,7 +261,7 @@ func (k *policyDrills) status(p config.Policy, now time.Time) (s DrillStatus, ok
 		return s, false
 	}
 	due, ok := k.due(p, now)
-	s = DrillStatus{Policy: p.Name, Missed: len(due.Missed), Overdue: moment(due.Overdue)}
+	s = DrillStatus{Policy: p.Name, Missed: len(due.Missed), Overdue: moment(due.Overdue), Failing: []string{}}
 	if ok {
 		s.Due = moment(due.Due)
 	}
@@ -250,7 +271,7 @@ func (k *policyDrills) status(p config.Policy, now time.Time) (s DrillStatus, ok
 	if k == nil {
 		return s, true
 	}
-	s.Error = k.trouble.Why
+	s.Error, s.Failing = k.trouble.Why, append(s.Failing, k.failing...)
 	if k.last != nil {
 		s.Last, s.Result, s.Copy, s.RTO, s.RPO = moment(k.last.At), k.last.Result, k.runs[len(k.runs)-1].Copy, k.last.RTO, k.last.RPO
 	}
@@ -285,6 +306,8 @@ func (s DrillStatus) Trouble() string {
 	switch {
 	case s.Overdue != nil:
 		return fmt.Sprintf("the drill of policy %s is overdue since %s", s.Policy, s.Overdue.Format(time.RFC3339))
+	case len(s.Failing) > 0:
+		return fmt.Sprintf("the last drill of %s failed: `lifeboat drill list` names its report", strings.Join(s.Failing, ", of "))
 	case s.Last != nil && s.Result != policies.Passed:
 		return fmt.Sprintf("the last drill of policy %s ended with the result: %s: `lifeboat drill show latest`", s.Policy, s.Result)
 	}

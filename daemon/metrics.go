@@ -114,7 +114,7 @@ func (e exposition) source(s SourceStatus) {
 func (e exposition) drill(s DrillStatus) {
 	if s.Last != nil {
 		e.gauge("last_drill_timestamp_seconds", "When a policy was last drilled.", seconds(*s.Last), "policy", s.Policy)
-		e.gauge("last_drill_passed", "Whether the last drill of a policy passed.", truth(s.Result == policies.Passed), "policy", s.Policy)
+		e.gauge("last_drill_passed", "Whether the last drill of a policy passed, and the last of each copy.", truth(s.Result == policies.Passed && len(s.Failing) == 0), "policy", s.Policy)
 		e.gauge("last_drill_rto_seconds", "How long the last drill of a policy took until the database answered; 0 where it never did.", float64(s.RTO)/1000, "policy", s.Policy)
 		e.gauge("last_drill_rpo_seconds", "How much work would have been lost by the last drill of a policy.", float64(s.RPO)/1000, "policy", s.Policy)
 	}

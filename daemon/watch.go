@@ -33,6 +33,7 @@ func (d *Daemon) watch(ctx context.Context) {
 	d.lapsing(now)
 	d.gone(cfg)
 	d.overdue(now, cfg)
+	d.bury()
 	for _, p := range cfg.Policies {
 		allowed := allowedAge(p, now)
 		for _, name := range p.Sources {
@@ -124,6 +125,7 @@ func (d *Daemon) gone(cfg *config.Config) {
 		case "log":
 			_, stays = logs[name]
 		case "drill", "overdue":
+			name, _, _ = strings.Cut(name, "/")
 			stays = slices.ContainsFunc(cfg.Policies, func(p config.Policy) bool { return p.Name == name })
 		default:
 			_, stays = PolicyOf(cfg, name)

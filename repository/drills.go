@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -156,13 +155,21 @@ func keepReport(stateDir string, envelope []byte) error {
 
 // ReadReport is the envelope of a drill's report: from this host if it made it, or else from the repository, with the identities that Unlock had.
 func (r *Reader) ReadReport(ctx context.Context, stateDir string, d Drilled) ([]byte, error) {
-	if b, err := os.ReadFile(filepath.Join(stateDir, reportsDir, d.Report+".json")); err == nil && evidence.Digest(b) == d.Report {
-		return b, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) && d.Entry == nil {
+	b, err := OwnReport(stateDir, d.Report)
+	if err != nil && d.Entry != nil {
+		return r.Document(ctx, *d.Entry)
+	}
+	return b, err
+}
+
+// OwnReport is the envelope of a report that this host made.
+func OwnReport(stateDir, digest string) ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(stateDir, reportsDir, digest+".json"))
+	if err != nil {
 		return nil, fmt.Errorf("read the report: %w", err)
 	}
-	if d.Entry == nil {
-		return nil, fmt.Errorf("read the report %s, which no copy has yet: %w", d.Report, fs.ErrNotExist)
+	if evidence.Digest(b) != digest {
+		return nil, fmt.Errorf("read the report %s: it was changed: %w", digest, crypto.ErrDamaged)
 	}
-	return r.Document(ctx, *d.Entry)
+	return b, nil
 }

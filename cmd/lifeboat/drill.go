@@ -55,6 +55,9 @@ func (a *app) drillRun() *cobra.Command {
 			if _, ok := cfg.Target(q.target); q.target != "" && !ok {
 				return usagef("there is no target %q in the configuration", q.target)
 			}
+			if _, err := seedOf(q.seed); err != nil {
+				return err
+			}
 			if q.database, err = a.drillSource(q.rule, source); err != nil {
 				return err
 			}
@@ -127,6 +130,9 @@ func (a *app) turnOf(sources []string) string {
 	return slices.MinFunc(sources, func(x, y string) int { return last[hasher.Source(x)].Compare(last[hasher.Source(y)]) })
 }
 
+// recordFirst is how long a drill waits for targets before it begins: it does not need them all.
+const recordFirst = 30 * time.Second
+
 // drillNow makes a drill that somebody asked for, and says what came of it.
 func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	dead, err := a.died(ctx)
@@ -136,9 +142,11 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	if err != nil {
 		return err
 	}
-	if err := a.recordNoted(ctx); err != nil { // by which policy it goes, before it
+	soon, cancel := context.WithTimeout(ctx, recordFirst)
+	if err := a.recordNoted(soon); err != nil { // by which policy it goes, before it
 		a.note("lifeboat: warning: the policies in use could not be recorded: %v", err)
 	}
+	cancel()
 	d, err := a.drill(ctx, x, q)
 	if err != nil {
 		return err
@@ -167,8 +175,17 @@ func (a *app) summary(d *drilled) error {
 	}
 	fmt.Fprintf(w, "RESULT\t%s\n", strings.ToUpper(string(r.Result)))
 	fmt.Fprintf(w, "drill\t%s, %s of %s from %s\n", r.ID, r.Selection.Mode, r.Policy.Source, r.Backup.Copy.Target)
-	fmt.Fprintf(w, "point\t%s: %s, reached %s: %s\n", r.Selection.Algorithm, r.Point.Requested, r.Point.Reached, r.Point.Verdict)
-	fmt.Fprintf(w, "RTO\t%s of %s: %s\n", ms(r.RTO.Actual), ms(r.RTO.Target), r.RTO.Verdict)
+	switch {
+	case r.Point.Requested == "":
+		fmt.Fprintf(w, "point\t%s: none was found\n", r.Selection.Algorithm)
+	default:
+		fmt.Fprintf(w, "point\t%s: %s, %s: %s\n", r.Selection.Algorithm, r.Point.Requested, clean(r.Point.Reached), r.Point.Verdict)
+	}
+	if r.RTO.Actual > 0 {
+		fmt.Fprintf(w, "RTO\t%s of %s: %s\n", ms(r.RTO.Actual), ms(r.RTO.Target), r.RTO.Verdict)
+	} else {
+		fmt.Fprintf(w, "RTO\tnot measured; %s is promised\n", ms(r.RTO.Target))
+	}
 	if r.RPO.Target > 0 {
 		fmt.Fprintf(w, "RPO\t%s of %s: %s\n", ms(r.RPO.Actual), ms(r.RPO.Target), r.RPO.Verdict)
 	} else {
@@ -178,16 +195,25 @@ func (a *app) summary(d *drilled) error {
 		fmt.Fprintf(w, "projected\t%s for production, from %s (%s to %s)\n", ms(p.Duration), p.Copy, ms(p.Low), ms(p.High))
 	}
 	for _, c := range r.Checks {
-		fmt.Fprintf(w, "%s\t%s: %s\n", c.ID, c.Verdict, clean(c.Observed))
+		fmt.Fprintf(w, "%s\t%s: %s\n", clean(c.ID), c.Verdict, clean(c.Observed))
 		if c.Verdict != evidence.Pass && c.Why != "" {
-			fmt.Fprintf(w, "\t%s\n", strings.ReplaceAll(c.Why, "\n", "\n\t"))
+			fmt.Fprintf(w, "\t%s\n", cleanLines(c.Why))
 		}
 	}
 	for _, e := range r.Errors {
-		fmt.Fprintf(w, "error\t%s\n", strings.ReplaceAll(e, "\n", "\n\t"))
+		fmt.Fprintf(w, "error\t%s\n", cleanLines(e))
 	}
 	fmt.Fprintf(w, "report\t%s: `lifeboat drill show %s --html FILE`\n", d.digest, r.ID)
 	return w.Flush()
+}
+
+// cleanLines is a text of several lines in a table.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n\t")
 }
 
 // drillRow is a drill of the journal in JSON.

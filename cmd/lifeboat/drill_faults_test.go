@@ -179,3 +179,41 @@ func TestDrillFull(t *testing.T) {
 		t.Errorf("damaged files: %s, %q", r.Result, r.Errors)
 	}
 }
+
+// TestDrillsTogether begins drills at the same time: one is made, the other refused, and the evidence stays whole. One that dies behind its report is not
+// reported twice.
+func TestDrillsTogether(t *testing.T) {
+	x := newFixture(t, "disk")
+	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm], schedule: {incremental: \"@daily\", timezone: UTC}, drill: {scratch: %s}}\n", x.path("scratch")))
+	x.want(0, "backup", "crm")
+	codes := make(chan int, 4)
+	for range cap(codes) {
+		go func() { codes <- x.run("drill", "run", "crm", "--identity", x.path("key")).code }()
+	}
+	made := 0
+	for range cap(codes) {
+		switch code := <-codes; code {
+		case 0:
+			made++
+		case 4:
+		default:
+			t.Errorf("exit code %d", code)
+		}
+	}
+	var rows []drillRow
+	x.must(json.Unmarshal([]byte(x.want(0, "drill", "list", "--json").out), &rows))
+	if made == 0 || len(rows) != made {
+		t.Fatalf("%d drills were made, and %d are recorded", made, len(rows))
+	}
+	var r evidence.Report
+	x.must(json.Unmarshal([]byte(x.want(0, "drill", "show", "latest", "--json").out), &r))
+	note, err := json.Marshal(unfinished{Report: &r, Scratch: x.path("scratch")})
+	x.must(err)
+	x.must(os.WriteFile(x.path("state", "drills", r.ID+".json"), note, 0o600)) // as a kill right behind the report leaves it
+	x.want(0, "drill", "run", "crm", "--identity", x.path("key"))
+	x.want(0, "drill", "bundle", "-o", x.path("bundle.zip"))
+	x.must(json.Unmarshal([]byte(x.want(0, "drill", "list", "--json").out), &rows))
+	if len(rows) != made+1 {
+		t.Errorf("%d drills are recorded, not %d", len(rows), made+1)
+	}
+}

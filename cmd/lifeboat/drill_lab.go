@@ -77,7 +77,7 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 	return nil, fmt.Errorf("%w: databases of the engine %s are not started by this version", verify.ErrUnavailable, root.Engine)
 }
 
-// companions are the newest snapshots of the policy's files that were not taken later than the database's, or with it.
+// companions are the snapshots of the policy's files that were taken with the database's, or else the nearest ones.
 func (d *drilling) companions(ctx context.Context, w drillWay) (out []verify.Companion, err error) {
 	if d.mode != config.DrillFull {
 		return nil, nil
@@ -143,8 +143,9 @@ func (d *drilling) probes(w drillWay) verify.Probes {
 func (d *drilled) result() *daemon.DrillResult {
 	r := d.Report
 	out := &daemon.DrillResult{ID: r.ID, Policy: r.Policy.Name, Source: r.Policy.Source, Copy: r.Backup.Copy.Target, Result: string(r.Result)}
+	out.Mode = r.Selection.Mode
 	for _, f := range r.Findings[:min(len(r.Findings), 3)] {
-		out.Detail += f.ID + "; "
+		out.Detail += "; " + f.Text
 	}
 	return out
 }
@@ -167,7 +168,7 @@ func (d *drilling) pickPoint(ctx context.Context, r *restoring) (at string, err 
 		d.report.Selection.Population = "the point was given: nothing was drawn"
 		return d.at, nil
 	}
-	seed, err := d.seeded()
+	seed, err := seedOf(d.seed)
 	if err != nil {
 		return "", err
 	}
@@ -194,15 +195,15 @@ func (d *drilling) pickPoint(ctx context.Context, r *restoring) (at string, err 
 	return p.At.UTC().Format(restore.Time), nil
 }
 
-// seeded is the seed that was asked for, or a new one.
-func (d *drilling) seeded() (seed [16]byte, err error) {
-	if d.seed == "" {
+// seedOf is the seed that was asked for, or a new one.
+func seedOf(digits string) (seed [16]byte, err error) {
+	if digits == "" {
 		_, _ = rand.Read(seed[:]) // never fails
 		return seed, nil
 	}
-	b, err := hex.DecodeString(d.seed)
+	b, err := hex.DecodeString(digits)
 	if err != nil || len(b) != len(seed) {
-		return seed, usagef("--seed %q: expected 32 hex digits", d.seed)
+		return seed, usagef("--seed %q: expected 32 hex digits", digits)
 	}
 	return [16]byte(b), nil
 }

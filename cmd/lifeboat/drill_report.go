@@ -13,6 +13,7 @@ import (
 
 	"lifeboat/chunkstore"
 	"lifeboat/config"
+	"lifeboat/crypto"
 	"lifeboat/evidence"
 	"lifeboat/internal/redact"
 	"lifeboat/journal"
@@ -61,7 +62,7 @@ func (d *drilling) facts() error {
 	r.RPO = evidence.Objective{Target: d.rule.RPO.Length().Milliseconds(), Verdict: evidence.Inconclusive}
 	r.Point = evidence.Point{Requested: d.at, Gaps: []string{}, Verdict: evidence.Inconclusive}
 	r.Isolation = evidence.Isolation{TornDown: []string{}, Teardown: evidence.Inconclusive}
-	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: keyIDs(d.all.Chain.Epochs()), Companions: []evidence.Companion{}, Cipher: "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"}
+	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: keyIDs(d.all.Chain.Epochs()), Companions: []evidence.Companion{}, Cipher: d.cipher()}
 	if d.queued != nil {
 		r.Timeline = append(r.Timeline, evidence.Phase{Name: evidence.PhaseQueue, Start: d.queued.UTC(), End: now})
 	}
@@ -69,6 +70,17 @@ func (d *drilling) facts() error {
 	d.body = journal.DrillBody{Source: d.opaque(d.database), Policy: d.opaque(repository.OpaquePolicy + d.rule.Name), Mode: string(d.mode), Due: d.due, Missed: d.skipped, Began: now}
 	d.trend()
 	return nil
+}
+
+// cipher is how content is sealed, and where its keys are less well.
+func (d *drilling) cipher() string {
+	s := "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"
+	for _, k := range d.all.KeyFiles() {
+		if k.Class == string(crypto.Classic) {
+			return s + "; the key of that is sealed to classic recipients, too (X25519 alone)"
+		}
+	}
+	return s
 }
 
 // keyIDs name recipients as the journal does: by the first 16 bytes of the SHA-256 of each, in hex.
@@ -89,7 +101,7 @@ func (d *drilling) trend() {
 	for i, p := range d.past[first:] {
 		at := p.At.UTC()
 		d.report.Trend = append(d.report.Trend, evidence.Past{At: at, Report: p.Report, Copy: d.runs[first+i].Copy, RTO: p.RTO, RPO: p.RPO, Size: p.Size, Result: evidence.Verdict(p.Result)})
-		d.report.Policy.Previous, d.report.Log.Previous = &at, p.Report
+		d.report.Policy.Previous = &at
 	}
 }
 
@@ -137,7 +149,7 @@ func (d *drilling) same(ctx context.Context) {
 			continue
 		}
 		counted := slices.ContainsFunc(o.Report.Checks, func(c evidence.Check) bool { return c.ID == "counts" && len(c.Tables) > 0 })
-		if d.before == nil && counted && !later(o.Report.Point.Through, d.report.Point.Through) { // what was not there yet is not missing
+		if d.before == nil && counted && o.Report.Result == evidence.Pass && !later(o.Report.Point.Through, d.report.Point.Through) { // what was not there yet is not missing
 			d.before = o.Report
 		}
 		if d.equal == nil && counted && o.Report.Backup.Snapshot == d.report.Backup.Snapshot && o.Report.Backup.To == d.report.Backup.To {
@@ -168,9 +180,11 @@ func (d *drilling) outcome(o *verify.Outcome) {
 	d.notTested = append(d.notTested, o.NotTested...)
 	r.Result = evidence.Worst(r.Result, o.Result)
 	d.body.Fetch, d.body.Replay = o.Took(evidence.PhaseRestore).Milliseconds(), o.Took(evidence.PhaseReplay).Milliseconds()
+	if o.Late {
+		r.RTO.Actual, r.RTO.Verdict, r.RTO.How = d.now().Sub(d.begin).Milliseconds(), evidence.Fail, "it was given up after this time"
+	}
 	if o.Ready > 0 {
-		plan := r.Timeline[len(r.Timeline)-len(o.Timeline)-1]
-		took := plan.End.Sub(plan.Start) + o.Ready
+		took := o.Timeline[0].Start.Add(o.Ready).Sub(d.begin)
 		r.RTO.Actual, r.RTO.Verdict = took.Milliseconds(), evidence.Verdict(policies.Meets(took, true, d.rto()))
 		r.RTO.How = "from opening the copy until the engine answered, without the checks"
 		d.body.RTO = r.RTO.Actual
@@ -180,7 +194,7 @@ func (d *drilling) outcome(o *verify.Outcome) {
 // failed notes what hindered the drill. Damage is a failure of the backup, all else leaves open what would have come of it.
 func (d *drilling) failed(doing string, err error) {
 	v := evidence.Inconclusive
-	if chunkstore.Damaged(err) && !errors.Is(err, restore.ErrRefused) && !errors.Is(err, verify.ErrUnavailable) {
+	if lost(err) && !errors.Is(err, restore.ErrRefused) && !errors.Is(err, verify.ErrUnavailable) {
 		v = evidence.Fail
 	}
 	d.report.Result = evidence.Worst(d.report.Result, v)

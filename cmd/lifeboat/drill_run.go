@@ -12,6 +12,9 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"lifeboat/chunkstore"
 	"lifeboat/config"
 	"lifeboat/crypto"
 	"lifeboat/daemon"
@@ -71,6 +74,11 @@ type drilled struct {
 func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
 	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, scratchOf(q.rule.Drill)}}
 	defer func() { leave(d.all) }()
+	alone, err := d.files.alone()
+	if err != nil {
+		return nil, err
+	}
+	defer alone.Close()
 	if err := d.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -78,18 +86,20 @@ func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, er
 	if err != nil {
 		return nil, err
 	}
-	d.perform(ctx)
+	if err := d.perform(ctx); err != nil {
+		return nil, errors.Join(err, note.End())
+	}
 	if ctx.Err() != nil { // it serves no time of the schedule: the next start makes it anew
 		d.report.Errors = append(d.report.Errors, "somebody ended the drill")
 		d.report.Result = evidence.Worst(d.report.Result, evidence.Inconclusive)
 		d.report.Policy.Due, d.report.Policy.Missed, d.body.Due, d.body.Missed = nil, []time.Time{}, nil, nil
 	}
 	d.finish()
-	done, err := a.conclude(ctx, d.all.Chain, d.report, d.body)
-	if err == nil {
-		err = note.End()
+	done, err := a.conclude(d.all.Chain, d.report, d.body)
+	if err != nil {
+		return nil, errors.Join(err, note.Close()) // it stays, and the next drill reports what became of this one
 	}
-	return done, err
+	return done, note.End()
 }
 
 // prepare opens the repository, and picks the copy.
@@ -169,7 +179,7 @@ func (d *drilling) pickCopy(copies []*repository.Copy) error {
 	all := policies.DrillCopies(d.now(), targets, d.runs)
 	for i := range all {
 		for _, c := range copies {
-			if c.Name == all[i].Target && c.Err != nil {
+			if c.Name == all[i].Target && c.Err != nil && !lost(c.Err) { // one that is damaged is drilled, and fails
 				all[i].Against = redact.Text(c.Err.Error())
 			}
 		}
@@ -190,21 +200,24 @@ func (d *drilling) pickCopy(copies []*repository.Copy) error {
 	return nil
 }
 
-// perform goes the way of a restore, from the copy alone, and asks what came back. What goes wrong is in the report.
-func (d *drilling) perform(ctx context.Context) {
+// perform goes the way of a restore, from the copy alone, and asks what came back. What goes wrong is in the report; an error refuses a point that was
+// asked for and that there is no way to.
+func (d *drilling) perform(ctx context.Context) error {
 	d.begin = d.now().UTC()
 	way, err := d.plan(ctx)
 	d.report.Timeline = append(d.report.Timeline, evidence.Phase{Name: evidence.PhasePlan, Start: d.begin, End: d.now().UTC()})
 	defer leave(d.reader)
-	if err != nil {
+	switch {
+	case d.at != "" && errors.Is(err, restore.ErrRefused):
+		return err
+	case err != nil:
 		d.failed("find the way to the point on "+d.name, err)
-		return
-	}
-	if d.mode == config.DrillTier1 {
+	case d.mode == config.DrillTier1:
 		d.hash(ctx, way)
-		return
+	default:
+		d.restore(ctx, way)
 	}
-	d.restore(ctx, way)
+	return nil
 }
 
 // drillWay is what is restored.
@@ -291,8 +304,18 @@ func (d *drilling) tornDown(s *verify.Scratch) {
 	}
 }
 
-// conclude signs a report, keeps it, and records it as soon as that is possible.
-func (a *app) conclude(ctx context.Context, chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
+// conclude signs a report and keeps it, to be recorded as soon as that is possible. Only one drill at a time comes here, so each knows the one before it.
+func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
+	waiting := repository.WaitingDrills(a.cfg.StateDir)
+	if known, err := repository.KnownChain(a.cfg.StateDir); err == nil && known.Len() > chain.Len() {
+		chain = known
+	}
+	r.Log.Previous = ""
+	for _, d := range repository.Drills(chain, waiting) {
+		if d.Source == body.Source {
+			r.Log.Previous = d.Report
+		}
+	}
 	r.Issued = a.now().UTC()
 	envelope, err := repository.SignReport(a.cfg.StateDir, chain, r)
 	if err != nil {
@@ -324,6 +347,25 @@ func (a *app) recordNoted(ctx context.Context) error {
 	return err
 }
 
+// drillReported tells whether a drill of this host is recorded, or waits to be.
+func (a *app) drillReported(chain *journal.Chain, id string) bool {
+	for _, d := range slices.Backward(repository.Drills(chain, repository.WaitingDrills(a.cfg.StateDir))) {
+		b, err := repository.OwnReport(a.cfg.StateDir, d.Report)
+		if err != nil {
+			continue // of another host
+		}
+		if o, err := evidence.Open(b, ""); err == nil && o.Report.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// lost reports whether an error says that a copy is there, and is not what it was.
+func lost(err error) bool {
+	return errors.Is(err, repository.ErrNoRepository) || errors.Is(err, journal.ErrBroken) || chunkstore.Damaged(err)
+}
+
 // drillFiles is where a host keeps what it must know of drills.
 type drillFiles struct{ state, scratch string }
 
@@ -334,7 +376,23 @@ type unfinished struct {
 	Scratch string            `json:"scratch"`
 }
 
-const drillsDir = "drills"
+// What a host keeps of drills in its state directory: one file for each that is under way, and what is locked while one is.
+const (
+	drillsDir   = "drills"
+	drillsAlone = "drills.lock"
+)
+
+// alone makes sure that no other drill of this host is under way. Errors wrap restore.ErrRefused.
+func (f drillFiles) alone() (*os.File, error) {
+	l, err := os.OpenFile(filepath.Join(f.state, drillsAlone), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make sure that no other drill is under way: %w", err)
+	}
+	if err := unix.Flock(int(l.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: another drill is under way with this state directory: `lifeboat status` shows it; repeat when it has ended", restore.ErrRefused), l.Close())
+	}
+	return l, nil
+}
 
 func (f drillFiles) note(id string) string { return filepath.Join(f.state, drillsDir, id+".json") }
 
@@ -364,9 +422,14 @@ func newDrillID(now time.Time) string {
 // died reports the drills that were killed, and removes what they left.
 func (a *app) died(ctx context.Context) (out []*drilled, err error) {
 	names, err := filepath.Glob(filepath.Join(a.cfg.StateDir, drillsDir, "*.json"))
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return nil, err
 	}
+	alone, err := drillFiles{state: a.cfg.StateDir}.alone()
+	if err != nil {
+		return nil, nil // one is under way, and the rest can wait for its end
+	}
+	defer alone.Close()
 	for _, name := range names {
 		l, err := verify.Hold(name)
 		if errors.Is(err, os.ErrNotExist) || err == nil && l == nil {
@@ -379,12 +442,14 @@ func (a *app) died(ctx context.Context) (out []*drilled, err error) {
 		if err != nil {
 			return out, errors.Join(err, l.Close())
 		}
-		out = append(out, done)
+		if done != nil {
+			out = append(out, done)
+		}
 	}
 	return out, nil
 }
 
-// bury makes the report of a drill that was killed.
+// bury makes the report of a drill that was killed; nil where it had reported itself before.
 func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
 	b, err := os.ReadFile(l.Name())
 	var u unfinished
@@ -395,16 +460,23 @@ func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
 		return nil, fmt.Errorf("%s does not say which drill was killed: %w: look for what it left in its scratch directory, and remove this file", l.Name(), errors.Join(err, crypto.ErrDamaged))
 	}
 	d := &drilling{app: a, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
-	d.report.Errors = append(d.report.Errors, "the drill was killed before it ended")
+	d.report.Errors = append(d.report.Errors, "the drill was killed before it ended, or its report could not be kept")
 	d.tornDown(verify.ScratchOf(u.Scratch, u.Report.ID))
-	d.report.Result = evidence.Fail
+	chain, err := repository.KnownChain(a.cfg.StateDir)
+	if err != nil { // the catalog is made anew by the next backup
+		var r *repository.Reader
+		if _, r, err = a.fork().reader(ctx, access{}); err != nil {
+			return nil, err
+		}
+		chain = r.Chain
+		leave(r)
+	}
+	if a.drillReported(chain, u.Report.ID) {
+		return nil, l.End()
+	}
 	d.finish()
 	d.report.Result = evidence.Fail
-	chain, err := repository.KnownChain(a.cfg.StateDir)
-	if err != nil {
-		return nil, err
-	}
-	done, err := a.conclude(ctx, chain, d.report, d.body)
+	done, err := a.conclude(chain, d.report, d.body)
 	if err != nil {
 		return nil, err
 	}

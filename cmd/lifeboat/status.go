@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"lifeboat/config"
 	"lifeboat/daemon"
 	"lifeboat/journal"
 	"lifeboat/policies"
@@ -44,7 +45,7 @@ type copyStatus struct {
 	Lag         int64      `json:"lag_seconds"`  // since the first record that it lacks
 	LockedUntil *time.Time `json:"locked_until"` // what the newest snapshot added
 	LastCheck   *time.Time `json:"last_check"`   // of all of it
-	LastDrill   *time.Time `json:"last_drill"`   // the last real restore from it that came to a verdict
+	LastDrill   *time.Time `json:"last_drill"`   // the last real restore from it that passed
 	LocksLapse  *time.Time `json:"locks_lapse"`  // when the first lock on what is needed can lapse; null without locks
 	lapsing     bool
 }
@@ -182,7 +183,7 @@ func (a *app) drillsStatus(report *statusReport, r *repository.Reader) {
 	}
 	for _, d := range repository.Drills(r.Chain, nil) {
 		for i := range report.Copies {
-			if c := &report.Copies[i]; d.Result != policies.Unknown && d.Copy == opaque(repository.OpaqueTarget+c.Target) {
+			if c := &report.Copies[i]; d.Result == policies.Passed && d.Mode != string(config.DrillTier1) && d.Copy == opaque(repository.OpaqueTarget+c.Target) {
 				c.LastDrill = &d.At
 			}
 		}
