@@ -253,8 +253,7 @@ func TestHostForges(t *testing.T) {
 		"future":   {ReportLog, func(r *evidence.Report, _ *journal.DrillBody) { r.Log.Records += 2; r.Log.Checkpoint = "" }},
 		"no place": {ReportLog, func(r *evidence.Report, _ *journal.DrillBody) { r.Log.Checkpoint = "" }},
 		"log":      {ReportLog, func(r *evidence.Report, _ *journal.DrillBody) { r.Log.Journal = "another"; r.Log.Checkpoint = "" }},
-		"previous": {ReportPrevious, func(r *evidence.Report, _ *journal.DrillBody) { r.Log.Previous = "" }},
-		"id":       {ReportTwice, func(r *evidence.Report, _ *journal.DrillBody) { r.ID = "d-1" }},
+		"previous": {ReportPrevious, func(r *evidence.Report, _ *journal.DrillBody) { r.Log.Previous = digest(nil) }},
 	} {
 		f := h.copy()
 		f.drill(drilled{change: c.change})

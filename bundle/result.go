@@ -42,8 +42,8 @@ const (
 	ReportExtra    Kind = "report-extra"
 	ReportRecord   Kind = "report-record"   // it says something else than its record
 	ReportLog      Kind = "report-log"      // its place in the log is impossible
-	ReportPrevious Kind = "report-previous" // another report than that of the drill before
-	ReportTwice    Kind = "report-twice"
+	ReportPrevious Kind = "report-previous" // the one before it is none that the journal has
+	ReportTwice    Kind = "report-twice"    // two sources have reports with one ID
 	PolicyLeftOut  Kind = "policy-left-out"
 	PolicyAltered  Kind = "policy-altered"
 	PolicyExtra    Kind = "policy-extra"
@@ -53,10 +53,12 @@ const (
 	PolicyUnknown     Kind = "policy-unknown" // a drill went by a policy that the journal does not have
 	DrillMissed       Kind = "drill-missed"   // was due, was not made, and nobody said so
 	BadReview         Kind = "review"         // of no known report, or by who ran the drill
+	OutOfOrder        Kind = "out-of-order"   // a report names another drill before it than the journal has there
+	ReportedTwice     Kind = "reported-twice" // two records are of one drill
 )
 
 // missing are the kinds of problems that leave what is there genuine.
-var missing = []Kind{ReportUnavailable, PolicyUnavailable, PolicyUnknown, DrillMissed, BadReview}
+var missing = []Kind{ReportUnavailable, PolicyUnavailable, PolicyUnknown, DrillMissed, BadReview, OutOfOrder, ReportedTwice}
 
 // Problem is one thing that is not as it should be.
 type Problem struct {

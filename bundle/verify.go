@@ -33,8 +33,11 @@ type verifier struct {
 	whole    bool           // to its end
 	certs    []certified
 	drills   []drill
+	orders   map[string]*order          // by source
 	policies map[string][]byte          // verified texts by digest
 	texts    map[string]map[string]bool // digests of the texts that a policy ever had, by its opaque name
+	// forgeries is how many problems were found that make a bundle Forged; not all of them are told.
+	forgeries int
 }
 
 // Verify verifies a bundle, offline. What is wrong in it is in the Result; an error, which wraps ErrNoBundle, means that it is not even a bundle, or
@@ -45,7 +48,7 @@ func Verify(r io.ReaderAt, size int64, o Options) (*Result, error) {
 		return nil, err
 	}
 	o.Trust = strings.TrimSpace(o.Trust)
-	v := &verifier{o: o, a: a, chain: &journal.Chain{}, policies: map[string][]byte{}, texts: map[string]map[string]bool{}, Result: &Result{Kept: []KeptCheckpoint{}, Reports: []ReportResult{}, Due: []DueTime{}, Unverified: []string{}, Problems: []Problem{}}}
+	v := &verifier{o: o, a: a, chain: &journal.Chain{}, orders: map[string]*order{}, policies: map[string][]byte{}, texts: map[string]map[string]bool{}, Result: &Result{Kept: []KeptCheckpoint{}, Reports: []ReportResult{}, Due: []DueTime{}, Unverified: []string{}, Problems: []Problem{}}}
 	v.listed()
 	if err := v.readManifest(); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, fileManifest, err)
@@ -71,6 +74,9 @@ func Verify(r io.ReaderAt, size int64, o Options) (*Result, error) {
 
 // problem adds one about a file.
 func (v *verifier) problem(k Kind, record uint64, file, format string, args ...any) {
+	if !slices.Contains(missing, k) {
+		v.forgeries++
+	}
 	v.tell(Problem{Kind: k, Record: record, File: file, Text: fmt.Sprintf(format, args...)})
 }
 

@@ -87,9 +87,7 @@ func (v *verifier) placed(d *drill, r *evidence.Report) {
 	default:
 		v.signedThen(d, r)
 	}
-	if l.Previous != d.previous {
-		v.problem(ReportPrevious, seq, file, "The report of record %d names %.64q as the report of the drill of the source before it, and in the journal that is %q: a drill was removed, or put in.", seq, l.Previous, d.previous)
-	}
+	v.follows(d, r)
 }
 
 // signedThen looks whether a report was signed by the key that counted at its place in the log, if it is one of the writer's.

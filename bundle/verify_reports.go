@@ -16,6 +16,7 @@ type drill struct {
 	entry    *journal.Entry
 	previous string // report of the drill of the source before
 	missed   bool   // its report is not here
+	again    bool   // a record before names the same report
 	initiator
 }
 
@@ -35,8 +36,8 @@ func (v *verifier) readReports() error {
 	known := map[string]*drill{}
 	for i := range v.drills {
 		d := &v.drills[i]
-		if known[d.Report] != nil {
-			v.problem(ReportTwice, d.entry.Seq, reportFile(d.Report), "Record %d names a report that record %d has named already.", d.entry.Seq, known[d.Report].entry.Seq)
+		if d.again {
+			v.problem(ReportedTwice, d.entry.Seq, reportFile(d.Report), "Record %d names the report that record %d has named already: one drill counts as two.", d.entry.Seq, known[d.Report].entry.Seq)
 			continue
 		}
 		known[d.Report] = d
@@ -46,31 +47,13 @@ func (v *verifier) readReports() error {
 			v.problem(ReportExtra, 0, reportFile(digest), "No record of the journal names the report %s: it was made up, or its record was removed.", digest)
 		}
 	}
-	seen := reportsSeen{ids: map[string]uint64{}, names: map[string]string{}, opaque: map[string]string{}}
+	seen := reportsSeen{ids: map[string]*drill{}, names: map[string]string{}, opaque: map[string]string{}}
 	return v.eachDrill(func(d *drill, c content) error { return v.compare(d, c, known, &seen) })
 }
 
 func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
-}
-
-// findDrills lists the drills of the journal.
-func (v *verifier) findDrills() {
-	last := map[string]string{}
-	for i := range v.chain.Entries() {
-		e := &v.chain.Entries()[i]
-		if e.Drill == nil {
-			continue
-		}
-		d := drill{DrillBody: e.Drill, entry: e, previous: last[e.Drill.Source]}
-		d.by = e.By
-		if e.Drill.Due == nil {
-			d.kind = manual
-		}
-		last[e.Drill.Source] = e.Drill.Report
-		v.drills = append(v.drills, d)
-	}
 }
 
 // eachDrill opens reports on all cores, a few at a time, and calls f in the order of the records.
@@ -117,7 +100,7 @@ func (v *verifier) compare(d *drill, c content, known map[string]*drill, seen *r
 	if !there && !inPeriod {
 		return nil
 	}
-	before := len(v.Problems)
+	before := v.forgeries
 	r := ReportResult{SHA256: d.Report, Record: d.entry.Seq, At: when(d.entry), Result: d.Result, Policy: d.Policy, Source: d.Source, Mode: d.Mode, Due: d.Due, Reviews: []ReviewResult{}}
 	r.RTO.Actual, r.RPO.Actual = d.RTO, d.RPO
 	if d.missed = !there; d.missed {
@@ -132,7 +115,7 @@ func (v *verifier) compare(d *drill, c content, known map[string]*drill, seen *r
 		v.agree(d, o)
 		v.placed(d, o)
 		v.alike(d, o, seen)
-		r.Verified = len(v.Problems) == before
+		r.Verified = v.forgeries == before
 	}
 	v.Reports = append(v.Reports, r)
 	if r.Verified && v.o.Report != nil {
@@ -173,17 +156,14 @@ func (v *verifier) genuine(d *drill, c content, known map[string]*drill) {
 
 // reportsSeen is what reports must not contradict each other in.
 type reportsSeen struct {
-	ids    map[string]uint64 // record by ID of the drill
+	ids    map[string]*drill // by ID of the drill
 	names  map[string]string // of sources and policies, by what stands for them in records
 	opaque map[string]string // the other way round
 }
 
 // alike finds two reports with one ID, and names that stand for different things.
 func (v *verifier) alike(d *drill, r *evidence.Report, seen *reportsSeen) {
-	if other := seen.ids[r.ID]; other != 0 {
-		v.problem(ReportTwice, d.entry.Seq, reportFile(d.Report), "The reports of records %d and %d have the same ID %s.", other, d.entry.Seq, shown(r.ID))
-	}
-	seen.ids[r.ID] = d.entry.Seq
+	v.reportedTwice(d, r, seen)
 	for _, n := range [][2]string{{"source " + d.Source, "source " + r.Policy.Source}, {"policy " + d.Policy, "policy " + r.Policy.Name}} {
 		name, named := seen.names[n[0]]
 		opaque, used := seen.opaque[n[1]]

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"slices"
 	"strings"
 
 	"lifeboat/journal"
@@ -54,10 +55,10 @@ func (v *verifier) readPolicy(seq uint64, named string) {
 // reviews adds who read which report, and finds reviews that do not count.
 func (v *verifier) reviews() {
 	drills, results := map[string]*drill{}, map[string]*ReportResult{}
-	for i := range v.drills {
+	for i := range slices.Backward(v.drills) { // where two records name a report, the first counts
 		drills[v.drills[i].Report] = &v.drills[i]
 	}
-	for i := range v.Reports {
+	for i := range slices.Backward(v.Reports) {
 		results[v.Reports[i].SHA256] = &v.Reports[i]
 	}
 	for i := range v.chain.Entries() {
