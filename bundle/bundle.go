@@ -23,6 +23,7 @@ const Format = 1
 const (
 	fileReadme     = "README.txt"
 	fileManifest   = "manifest.json"
+	fileSignature  = "manifest.sig"
 	fileJournal    = "journal/writer.records"
 	fileCheckpoint = "checkpoint.txt"
 	fileKeys       = "keys.txt"
@@ -35,8 +36,8 @@ const (
 // kind is what a manifest says that it belongs to.
 const kind = "lifeboat/evidence-bundle"
 
-// Manifest says what a bundle holds. Nothing signs it: what it says is compared with the journal, and what the journal cannot tell (Made, By) is only
-// repeated.
+// Manifest says what a bundle holds. What it says is compared with the journal, and what the journal cannot tell (Until, Made, By) is the word of the host,
+// whose key signs it.
 type Manifest struct {
 	Kind        string    `json:"kind"`
 	Format      int       `json:"format"`

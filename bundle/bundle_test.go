@@ -75,6 +75,20 @@ func TestSince(t *testing.T) {
 	}
 }
 
+// TestClockBehind makes a bundle on a host whose clock is behind the journal.
+func TestClockBehind(t *testing.T) {
+	h := year(t)
+	in := h.input()
+	in.Made = h.chain.Time().Add(-time.Hour)
+	if r := check(t, pack(t, in), Options{Trust: h.fingerprint()}); r.Verdict != Verified || !r.Made.Equal(in.Made) || !r.Period.Until.Equal(h.chain.Time()) {
+		t.Errorf("%s until %s: %+v", r.Verdict, r.Period.Until, r.Problems)
+	}
+	in.Sign = newHouse(t).signText
+	if err := Write(&bytes.Buffer{}, in); err == nil || !strings.Contains(err.Error(), "sign the manifest") {
+		t.Errorf("signed by another key: %v", err)
+	}
+}
+
 // TestWords reads what people are shown.
 func TestWords(t *testing.T) {
 	h := year(t)

@@ -196,6 +196,10 @@ func (h *house) checkpoint() []byte {
 	return must(note.Sign(&note.Note{Text: must(checkpointOf(h.chain, h.chain.Len()))(h.t)}, h.signer()))(h.t)
 }
 
+func (h *house) signText(text string) ([]byte, error) {
+	return note.Sign(&note.Note{Text: text}, h.signer())
+}
+
 func (h *house) fingerprint() string { return must(crypto.Fingerprint(h.host.RootKey))(h.t) }
 
 func (h *house) takeover(root crypto.RootSecret) []byte {
@@ -216,7 +220,7 @@ func (h *house) input() Input {
 		}
 		return nil, fmt.Errorf("no copy has it: %w", fs.ErrNotExist)
 	}
-	return Input{Chain: h.chain, Checkpoint: h.checkpoint(), Made: h.now.Add(time.Hour), By: "auditor@backup", Report: get, Policy: get}
+	return Input{Chain: h.chain, Checkpoint: h.checkpoint(), Made: h.now.Add(time.Hour), By: "auditor@backup", Sign: h.signText, Report: get, Policy: get}
 }
 
 func (h *house) bundle() []byte { return pack(h.t, h.input()) }

@@ -179,6 +179,38 @@ func TestForgeries(t *testing.T) {
 			all[fileManifest] = bytes.Replace(all[fileManifest], []byte(`"fail": 1`), []byte(`"fail": 0`), 1)
 			return bundleOf(t, all)
 		}},
+		"period stretched": {BadSignature, func(all map[string][]byte) []byte {
+			return changed(t, all, func(m *Manifest) { m.Until, m.Made = m.Until.Add(week), m.Made.Add(week) })
+		}},
+		"period shortened": {BadSignature, func(all map[string][]byte) []byte {
+			return changed(t, all, func(m *Manifest) { m.Until = h.chain.Time() })
+		}},
+		"period begins later": {BadSignature, func(all map[string][]byte) []byte {
+			return changed(t, all, func(m *Manifest) { m.Since = start.Add(4 * week) })
+		}},
+		"made by another": {BadSignature, func(all map[string][]byte) []byte {
+			return changed(t, all, func(m *Manifest) { m.By = "auditor" })
+		}},
+		"manifest without a signature": {BadSignature, func(all map[string][]byte) []byte {
+			delete(all, fileSignature)
+			return bundleOf(t, all)
+		}},
+		"manifest of another key": {BadSignature, func(all map[string][]byte) []byte {
+			all[fileSignature] = must(old.signText(signedText(h.chain, all[fileManifest])))(t)
+			return bundleOf(t, all)
+		}},
+		"signature of something else": {BadSignature, func(all map[string][]byte) []byte {
+			all[fileSignature] = all[fileCheckpoint]
+			return bundleOf(t, all)
+		}},
+		"period beyond the making": {BadManifest, func(all map[string][]byte) []byte {
+			b := changed(t, all, func(m *Manifest) { m.Until = m.Made.Add(week) })
+			all[fileSignature] = must(h.signText(signedText(h.chain, all[fileManifest])))(t)
+			if r := check(t, bundleOf(t, all), Options{}); r.Has(BadSignature) || !r.Period.Until.Equal(r.Made) {
+				t.Errorf("signed by the host: %+v", r.Problems)
+			}
+			return b
+		}},
 		"keys": {BadKeys, func(all map[string][]byte) []byte {
 			all[fileKeys] = append(all[fileKeys], "root mine\n"...)
 			return bundleOf(t, all)
@@ -205,6 +237,18 @@ func TestForgeries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// changed is a bundle whose manifest says something else.
+func changed(t *testing.T, all map[string][]byte, change func(*Manifest)) []byte {
+	t.Helper()
+	var m Manifest
+	if err := json.Unmarshal(all[fileManifest], &m); err != nil {
+		t.Fatal(err)
+	}
+	change(&m)
+	all[fileManifest] = must(indented(m))(t)
+	return bundleOf(t, all)
 }
 
 // cloneUntil is a repository as it was when it had n records.

@@ -92,7 +92,7 @@ func bounded(r io.ReaderAt, size int64) error {
 // mostOf bounds a file by its name; 0: it does not belong into a bundle.
 func mostOf(name string) int64 {
 	switch name {
-	case fileReadme, fileManifest, fileCheckpoint, fileKeys, fileControls:
+	case fileReadme, fileManifest, fileSignature, fileCheckpoint, fileKeys, fileControls:
 		return maxSmall
 	case fileJournal:
 		return maxJournal

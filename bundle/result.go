@@ -23,16 +23,17 @@ type Kind string
 
 // The kinds of problems. The first group makes a bundle Forged, the second Incomplete.
 const (
-	Malformed      Kind = "malformed"       // a file is missing, there twice, or cannot be read
-	ExtraFile      Kind = "extra-file"      // a file that does not belong into a bundle
-	Origin         Kind = "origin"          // another root than the trusted one
-	BadManifest    Kind = "manifest"        // it does not say what the journal says
-	BadJournal     Kind = "journal"         // a record was altered, or is not signed by who may
-	BadCheckpoint  Kind = "checkpoint"      // the bundle's own does not verify
-	Truncated      Kind = "truncated"       // the bundle's own checkpoint covers more records than it has
-	RolledBack     Kind = "rolled-back"     // a checkpoint that the auditor kept covers more records
-	Forked         Kind = "forked"          // other records stand where a checkpoint or a report saw some
-	BadKept        Kind = "kept-checkpoint" // a checkpoint that the auditor kept is not one of this journal
+	Malformed      Kind = "malformed"          // a file is missing, there twice, or cannot be read
+	ExtraFile      Kind = "extra-file"         // a file that does not belong into a bundle
+	Origin         Kind = "origin"             // another root than the trusted one
+	BadManifest    Kind = "manifest"           // it does not say what the journal says
+	BadSignature   Kind = "manifest-signature" // the writer did not sign the manifest
+	BadJournal     Kind = "journal"            // a record was altered, or is not signed by who may
+	BadCheckpoint  Kind = "checkpoint"         // the bundle's own does not verify
+	Truncated      Kind = "truncated"          // the bundle's own checkpoint covers more records than it has
+	RolledBack     Kind = "rolled-back"        // a checkpoint that the auditor kept covers more records
+	Forked         Kind = "forked"             // other records stand where a checkpoint or a report saw some
+	BadKept        Kind = "kept-checkpoint"    // a checkpoint that the auditor kept is not one of this journal
 	BadKeys        Kind = "keys"
 	BadAudit       Kind = "audit"
 	ReportLeftOut  Kind = "report-left-out"
@@ -80,7 +81,7 @@ type Result struct {
 	Head        string           `json:"head_sha256"`
 	HeadTime    time.Time        `json:"head_time"` // of the newest record
 	Root        string           `json:"merkle_root"`
-	Made        time.Time        `json:"made"` // as the manifest says
+	Made        time.Time        `json:"made"` // as the manifest says, which the host signed
 	By          string           `json:"by"`
 	Kept        []KeptCheckpoint `json:"checkpoints"` // that the auditor kept
 	Reports     []ReportResult   `json:"reports"`     // of the drills in the period and others that are there, in order of their records

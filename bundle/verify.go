@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"lifeboat/crypto"
 	"lifeboat/evidence"
@@ -58,6 +57,7 @@ func Verify(r io.ReaderAt, size int64, o Options) (*Result, error) {
 		v.origin()
 		v.checkpoints()
 		v.compareManifest()
+		v.manifestSignature()
 		v.keys()
 		v.audit()
 		v.readPolicies()
@@ -92,62 +92,6 @@ func (v *verifier) listed() {
 
 // shown is a strange name that can be printed.
 func shown(name string) string { return journal.Plain(name) }
-
-func (v *verifier) readManifest() error {
-	b, err := v.a.read(fileManifest)
-	if err != nil {
-		return err
-	}
-	if err := strictly(b, &v.manifest); err != nil {
-		return err
-	}
-	if v.manifest.Kind != kind || v.manifest.Format != Format {
-		return fmt.Errorf("it is a %.60q of format %d, and this version of lifeboat reads %q of format %d", v.manifest.Kind, v.manifest.Format, kind, Format)
-	}
-	m := v.manifest
-	v.Made, v.By, v.Period = m.Made, journal.Plain(m.By), Period{Since: m.Since, Until: m.Until}
-	return nil
-}
-
-// compareManifest holds what the manifest says against the journal.
-func (v *verifier) compareManifest() {
-	m := v.manifest
-	v.Counts = count(v.chain, m.Since)
-	tell := func(format string, args ...any) { v.problem(BadManifest, 0, fileManifest, format, args...) }
-	if m.Repository != v.Repository || m.Fingerprint != v.Fingerprint {
-		tell("The manifest is of repository %.40q with the fingerprint %.40q, and the journal is of %s with %s.", m.Repository, m.Fingerprint, v.Repository, v.Fingerprint)
-	}
-	if v.whole && m.Counts != v.Counts {
-		tell("The manifest counts %+v, and the journal holds %+v.", m.Counts, v.Counts)
-	}
-	if m.Until.Before(v.chain.Time()) {
-		tell("The manifest ends the period at %s, and the journal has a record of %s.", m.Until.Format(time.RFC3339), v.chain.Time().Format(time.RFC3339))
-		v.Period.Until = v.chain.Time()
-	}
-	if m.Since.After(m.Until) {
-		tell("The manifest begins the period at %s, behind its end: no drill can be in it.", m.Since.Format(time.RFC3339))
-	}
-	named := map[string]bool{}
-	for _, e := range v.chain.Entries() {
-		if d, ok := e.Document(); ok {
-			named[d] = true
-		}
-	}
-	for _, u := range m.Unavailable {
-		if u.What != whatReport && u.What != whatPolicy || !named[u.SHA256] {
-			tell("The manifest says that the %.20q %.64q is not available, and no record names it.", u.What, u.SHA256)
-		}
-	}
-}
-
-// unavailable finds what the manifest says of a text that is not in the bundle.
-func (v *verifier) unavailable(what, digest string) (why string, ok bool) {
-	i := slices.IndexFunc(v.manifest.Unavailable, func(u Unavailable) bool { return u.What == what && u.SHA256 == digest })
-	if i < 0 {
-		return "", false
-	}
-	return journal.Plain(v.manifest.Unavailable[i].Why), true
-}
 
 // origin compares the root of the journal with the one that the auditor trusts.
 func (v *verifier) origin() {

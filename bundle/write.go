@@ -21,6 +21,8 @@ type Input struct {
 	Since      time.Time // the reports of the drills from then on; zero: of all
 	Made       time.Time
 	By         string // who makes it
+	// Sign signs a text with the key that wrote the newest record of Chain: the manifest needs it.
+	Sign func(text string) ([]byte, error)
 	// Report and Policy return the envelope of the report, and the text of the policy, that a record names by its SHA-256.
 	Report, Policy func(journal.Entry) ([]byte, error)
 	// ListUnavailable lets a bundle be made although a text cannot be had: the manifest then lists it. The verifier reports each of them.
@@ -105,8 +107,29 @@ func (p *packer) pack() error {
 		if err := p.file(f.name, b); err != nil {
 			return err
 		}
+		if f.name != fileManifest {
+			continue
+		}
+		if err := p.sign(b); err != nil {
+			return err
+		}
 	}
 	return errors.Join(p.file(fileCheckpoint, p.in.Checkpoint), p.file(fileKeys, keys))
+}
+
+// sign adds the signature of the manifest.
+func (p *packer) sign(manifest []byte) error {
+	if p.in.Sign == nil {
+		return errors.New("nobody signs the manifest")
+	}
+	signed, err := p.in.Sign(signedText(p.in.Chain, manifest))
+	if err == nil {
+		err = vouches(p.in.Chain, manifest, signed)
+	}
+	if err != nil {
+		return fmt.Errorf("sign the manifest: %w", err)
+	}
+	return p.file(fileSignature, signed)
 }
 
 // texts adds the reports of the period, and the policies of all times: which drills were due in the period may follow from one of long before.

@@ -40,6 +40,16 @@ func SignCheckpoint(stateDir string, chain *journal.Chain) ([]byte, error) {
 	return chain.Checkpoint(chain.Len(), signer)
 }
 
+// SignText signs a text as a note with the key of the host whose state directory this is, which must be the one that writes the journal. The text must begin
+// like nothing else that this key signs: neither as a record nor as a checkpoint.
+func SignText(stateDir string, chain *journal.Chain, text string) ([]byte, error) {
+	signer, err := checkpointSigner(stateDir, chain, chain.Len())
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: text}, signer)
+}
+
 // checkpointSigner is the key of the host of a state directory, if it is the one that wrote record n.
 func checkpointSigner(stateDir string, chain *journal.Chain, n uint64) (note.Signer, error) {
 	h := &Host{Config: Config{StateDir: stateDir}}

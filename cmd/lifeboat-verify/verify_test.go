@@ -86,6 +86,8 @@ func (h *house) checkpoint() []byte {
 	return b
 }
 
+func (h *house) sign(text string) ([]byte, error) { return note.Sign(&note.Note{Text: text}, h.signer) }
+
 // file writes one for the program to read.
 func (h *house) file(name string, b []byte) string {
 	h.t.Helper()
@@ -97,7 +99,7 @@ func (h *house) file(name string, b []byte) string {
 func (h *house) bundle(name string) string {
 	h.t.Helper()
 	var b bytes.Buffer
-	check(h.t, bundle.Write(&b, bundle.Input{Chain: h.chain, Checkpoint: h.checkpoint(), Made: h.now, By: "test", Report: func(journal.Entry) ([]byte, error) { return h.envelope, nil }}))
+	check(h.t, bundle.Write(&b, bundle.Input{Chain: h.chain, Checkpoint: h.checkpoint(), Made: h.now, By: "test", Sign: h.sign, Report: func(journal.Entry) ([]byte, error) { return h.envelope, nil }}))
 	return h.file(name, b.Bytes())
 }
 

@@ -39,7 +39,7 @@ func (a *app) drillBundle() *cobra.Command {
 		Use:   "bundle -o FILE",
 		Short: "Write a file for auditors: the whole journal, the reports of the drills, and what verifies them",
 		Long: "Writes a zip file with the signed journal from its first record on, a new checkpoint of it, the reports of the drills, failed ones included, and the policies. It\n" +
-			"needs the state directory, whose key signs the checkpoint, and an identity for reports that another host made. Auditors verify it with lifeboat-verify.",
+			"needs the state directory, whose key signs the checkpoint and the period, and an identity for reports that another host made. Auditors verify it with lifeboat-verify.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if b.out == "" {
@@ -77,6 +77,7 @@ func (b *bundling) run(ctx context.Context) (err error) {
 		return err
 	}
 	in := bundle.Input{Chain: b.reader.Chain, Since: b.since, Made: b.now(), By: by(), ListUnavailable: b.incomplete,
+		Sign:   func(text string) ([]byte, error) { return repository.SignText(b.cfg.StateDir, b.reader.Chain, text) },
 		Report: func(e journal.Entry) ([]byte, error) { return b.report(ctx, e) }, Policy: func(e journal.Entry) ([]byte, error) { return b.policy(ctx, e) }}
 	if in.Checkpoint, err = repository.SignCheckpoint(b.cfg.StateDir, in.Chain); err != nil {
 		return err
