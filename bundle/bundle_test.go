@@ -169,19 +169,31 @@ func TestMissed(t *testing.T) {
 	}
 }
 
+// bobBySudo ran a drill.
+const bobBySudo = "root (bob by sudo)@vm"
+
 // TestReview has the one who ran a drill review it, and somebody review what there never was.
 func TestReview(t *testing.T) {
-	for what, review := range map[string]func(h *house, report string) (by, as, of string){
-		"own":     func(_ *house, report string) (string, string, string) { return "ann@ops", "Somebody", report },
-		"as":      func(_ *house, report string) (string, string, string) { return "root@ops", "Ann", report },
-		"unknown": func(*house, string) (string, string, string) { return "bob@ops", "Bob", digest(nil) },
+	for what, c := range map[string]struct {
+		ran    string
+		review func(report string) (by, as, of string)
+		good   bool
+	}{
+		"own":     {"ann@ops", func(report string) (string, string, string) { return "ann@ops", "Somebody", report }, false},
+		"as":      {"ann@ops", func(report string) (string, string, string) { return "root@ops", "Ann", report }, false},
+		"unknown": {"ann@ops", func(string) (string, string, string) { return "bob@ops", "Bob", digest(nil) }, false},
+		"by sudo": {bobBySudo, func(report string) (string, string, string) { return "bob@vm", "Somebody", report }, false},
+		"as who used sudo": {bobBySudo, func(report string) (string, string, string) {
+			return "root (ann by sudo)@vm", "Bob", report
+		}, false},
+		"both by sudo": {bobBySudo, func(report string) (string, string, string) { return "root (ann by sudo)@vm", "Ann", report }, true},
 	} {
 		h := newHouse(t)
 		h.snapshot("crm")
-		_, report := h.drill(drilled{by: "ann@ops"})
-		by, as, of := review(h, report)
+		_, report := h.drill(drilled{by: c.ran})
+		by, as, of := c.review(report)
 		h.add(reviewRecord(by, as, of))
-		if r := check(t, h.bundle(), Options{}); r.Verdict != Incomplete || !r.Has(BadReview) {
+		if r := check(t, h.bundle(), Options{}); (r.Verdict == Verified) != c.good || r.Has(BadReview) == c.good {
 			t.Errorf("%s: %s %+v", what, r.Verdict, r.Problems)
 		}
 	}

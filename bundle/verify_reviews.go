@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"slices"
-	"strings"
 
 	"lifeboat/journal"
 )
@@ -71,18 +70,11 @@ func (v *verifier) reviews() {
 		case d == nil || d.entry.Seq > e.Seq:
 			v.problem(BadReview, e.Seq, "", "Record %d is the review of a report that no drill before it has.", e.Seq)
 			continue
-		case d.kind == manual && (samePerson(d.by, e.By) || samePerson(d.by, e.Review.As)):
+		case d.kind == manual && (SamePerson(d.by, e.By) || SamePerson(d.by, e.Review.As)):
 			v.problem(BadReview, e.Seq, reportFile(d.Report), "Record %d is a review by %s of a drill that %s ran: nobody else has looked at it.", e.Seq, shown(e.Review.As), shown(d.by))
 		}
 		if r := results[e.Review.Report]; r != nil {
 			r.Reviews = append(r.Reviews, ReviewResult{Record: e.Seq, By: e.By, As: journal.Plain(e.Review.As), At: when(e), Note: e.Reason})
 		}
 	}
-}
-
-// samePerson compares two who acted, the second as a person writes a name.
-func samePerson(ran, other string) bool {
-	user, _, _ := strings.Cut(ran, "@")
-	name, _, _ := strings.Cut(other, "@")
-	return ran == other || user != "" && strings.EqualFold(strings.TrimSpace(user), strings.TrimSpace(name))
 }
