@@ -84,7 +84,7 @@ func (d *Restored) begin(ctx context.Context) (err error) {
 	}
 	d.left = left
 	d.reached = verify.Reached{Position: left.String()}
-	return d.with(ctx, d.home, func(c *conn) error {
+	err = d.with(ctx, d.home, func(c *conn) error {
 		rows, err := c.ask(ctx, `SELECT system_identifier, pg_is_in_recovery(), (extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000000)::bigint,
 			(SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY pg_database_size(oid) DESC, oid LIMIT 1)
 			FROM pg_control_system()`)
@@ -105,6 +105,10 @@ func (d *Restored) begin(ctx context.Context) (err error) {
 		}
 		return d.alone(ctx, c)
 	})
+	if err != nil {
+		return err
+	}
+	return d.cutOff(ctx)
 }
 
 // alone makes sure that the settings that keep the server from everything else are in force.

@@ -141,10 +141,13 @@ func (e *examined) relation(ctx context.Context, c *conn, name, kind, sql string
 	case err == nil:
 	case state == "" || state == cancelled || ctx.Err() != nil:
 		return errors.Join(ctx.Err(), err)
-	case strings.HasPrefix(state, "XX") || state == undefinedFile: // internal error, data corrupted, index corrupted; a file is missing
+	case damage(state):
 		e.faults = append(e.faults, name+": "+err.Error())
 	default:
 		e.unchecked = append(e.unchecked, name+": "+err.Error())
 	}
 	return c.run(ctx, "ROLLBACK TO relation")
 }
+
+// damage reports whether an SQLSTATE is that of damage: internal error, data corrupted, index corrupted; a file is missing.
+func damage(state string) bool { return strings.HasPrefix(state, "XX") || state == undefinedFile }

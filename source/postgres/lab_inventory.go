@@ -13,7 +13,7 @@ import (
 // table is where a table of the inventory is.
 type table struct {
 	database, schema, name string
-	only                   string // ONLY, for one that holds its rows itself: those that inherit from it are tables of their own
+	only                   string // ONLY, for one that holds its rows itself, or of which parts are elsewhere: those that inherit from it are tables of their own
 	oid                    string
 }
 
@@ -29,7 +29,7 @@ const relations = `SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'mat
 	n.nspname, c.relname,
 	CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) WHEN c.relkind IN ('i', 'S') THEN pg_relation_size(c.oid) ELSE 0 END,
 	CASE WHEN c.relkind IN ('r', 'p', 'm') THEN greatest(c.reltuples, -1)::bigint ELSE -1 END, c.oid,
-	CASE WHEN c.relkind = 'r' THEN 'ONLY ' ELSE '' END
+	CASE WHEN c.relkind = 'r' OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_partition_tree(c.oid) x JOIN pg_class l ON l.oid = x.relid WHERE l.relkind = 'f') THEN 'ONLY ' ELSE '' END
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'i', 'I', 'S', 'f', 'c') AND c.relpersistence <> 't' AND ` + own
 

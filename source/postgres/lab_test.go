@@ -93,7 +93,8 @@ func TestLabIsAlone(t *testing.T) {
 	if _, err := testenv.Query(t.Context(), pg.DSN("postgres", "postgres"), "SELECT 1"); err != nil {
 		t.Fatal("the original does not answer:", err)
 	}
-	err = d.with(t.Context(), "postgres", func(c *conn) error {
+	err = d.with(t.Context(), "postgres", func(c *conn) error { // with the code that dblink was cut off from
+		must(t, c.run(t.Context(), "UPDATE pg_proc SET probin = '$libdir/dblink' WHERE probin = '"+nowhere+"'"))
 		_, err := c.ask(t.Context(), fmt.Sprintf("SELECT * FROM public.dblink('%s', 'SELECT 1') AS x(n int)", pg.DSN("postgres", "postgres")))
 		return err
 	})
