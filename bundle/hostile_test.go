@@ -56,10 +56,11 @@ func TestBombs(t *testing.T) {
 	if got := refusal(t, many(t, 40_000, 200)); !strings.Contains(got, "list of its files") {
 		t.Error(got)
 	}
-	// A size that the file does not have.
+	// A size that the file does not have, in the list and behind the file.
 	b := newHouse(t).bundle()
-	at := bytes.Index(b, []byte("PK\x01\x02"))
-	binary.LittleEndian.PutUint32(b[at+24:], 1000)
+	for _, at := range []int{bytes.Index(b, []byte("PK\x07\x08")) + 12, bytes.Index(b, []byte("PK\x01\x02")) + 24} {
+		binary.LittleEndian.PutUint32(b[at:], 1000)
+	}
 	if r := check(t, b, Options{}); !r.Has(Malformed) {
 		t.Errorf("%+v", r.Problems)
 	}

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"archive/zip"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ const (
 	maxAudit     = 512 << 20 // unpacked
 	maxSmall     = 16 << 20  // unpacked: a manifest, keys
 	maxRatio     = 100       // unpacked in all, against the size of the file
-	endOfZip     = 22        // what ends a zip file without a comment
 )
 
 // ErrNoBundle is wrapped where a file is no bundle that can be read: something else, damaged, or beyond all limits.
@@ -45,6 +43,9 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 	if len(z.File) > maxFiles {
 		return nil, fmt.Errorf("%w: it holds %d files, and %d are what there can be", ErrNoBundle, len(z.File), maxFiles)
 	}
+	if err := contiguous(r, size, z.File); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoBundle, err)
+	}
 	a := &archive{files: map[string]*zip.File{}}
 	var total uint64
 	for _, f := range z.File {
@@ -66,27 +67,6 @@ func openArchive(r io.ReaderAt, size int64) (*archive, error) {
 		return nil, fmt.Errorf("%w: its %d bytes unpack to %d: it is made to fill a memory", ErrNoBundle, size, total)
 	}
 	return a, nil
-}
-
-// bounded looks at the end of a zip file, before anything is allocated for what it lists: no comment, one list of files right before the end, not too long.
-func bounded(r io.ReaderAt, size int64) error {
-	if size < endOfZip {
-		return errors.New("it is too short for a zip file")
-	}
-	var end [endOfZip]byte
-	if _, err := r.ReadAt(end[:], size-endOfZip); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read its end: %w", err)
-	}
-	length, at := int64(binary.LittleEndian.Uint32(end[12:])), int64(binary.LittleEndian.Uint32(end[16:]))
-	switch {
-	case string(end[:4]) != "PK\x05\x06" || end[20] != 0 || end[21] != 0:
-		return errors.New("it does not end as a zip file without a comment does")
-	case length > maxDirectory:
-		return fmt.Errorf("the list of its files takes %d bytes, and %d are what there can be", length, maxDirectory)
-	case at+length != size-endOfZip:
-		return errors.New("the list of its files is not where it says")
-	}
-	return nil
 }
 
 // mostOf bounds a file by its name; 0: it does not belong into a bundle.
@@ -124,19 +104,7 @@ func (a *archive) read(name string) ([]byte, error) {
 	if f == nil {
 		return nil, errors.New("it is missing")
 	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	b := make([]byte, f.UncompressedSize64) // openArchive has bounded it
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, err
-	}
-	if n, err := r.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) { // also verifies the checksum
-		return nil, fmt.Errorf("it does not end where it says: %w", errors.Join(err, zip.ErrFormat))
-	}
-	return b, nil
+	return unpack(f)
 }
 
 // Is reports whether a file begins as a bundle does, rather than as a single report.
