@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,7 +73,7 @@ type drilled struct {
 
 // drill makes a drill. An error means that none was begun, or that its report could not be kept.
 func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
-	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, scratchOf(q.rule.Drill)}}
+	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, resolved(scratchOf(q.rule.Drill))}}
 	defer func() { leave(d.all) }()
 	alone, err := d.files.alone()
 	if err != nil {
@@ -297,9 +298,16 @@ func (d *drilling) tornDown(s *verify.Scratch) {
 	processes, files, err := s.Remove()
 	i.Processes, i.Files = i.Processes+processes, files
 	i.Teardown, i.TornDown = evidence.Pass, []string{"no process has its working directory below " + s.Dir, s.Dir + " is not there any more"}
-	if err != nil || i.Processes+i.Files > 0 {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // of a drill that was killed: it had not made it yet, or removed it, or it was moved
+		i.Teardown, i.TornDown = evidence.Inconclusive, []string{}
+		d.report.Errors = append(d.report.Errors, redact.Text(err.Error()))
+	case err != nil || i.Processes+i.Files > 0:
+		if i.Processes+i.Files > 0 {
+			err = errors.Join(err, fmt.Errorf("%d processes and %d files are left in %s", i.Processes, i.Files, s.Dir))
+		}
 		i.Teardown, i.TornDown = evidence.Fail, []string{}
-		d.failed("tear down", errors.Join(err, fmt.Errorf("%d processes and %d files are left in %s", i.Processes, i.Files, s.Dir)))
+		d.report.Errors = append(d.report.Errors, redact.Text(fmt.Sprintf("tear down: %v", err)))
 		d.report.Result = evidence.Fail
 	}
 }
