@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -20,6 +21,7 @@ const (
 
 // SQLSTATEs of what a statement must not do.
 const (
+	raised    = "P0001"
 	readOnly  = "25006"
 	cancelled = "57014"
 	syntax    = "42601"
@@ -41,7 +43,7 @@ func (d *Restored) Query(ctx context.Context, sql string) (value string, null bo
 	}
 	defer c.end()
 	if err := c.run(ctx, "BEGIN READ ONLY"); err != nil {
-		return "", false, fmt.Errorf("begin to read: %w", err)
+		return "", false, fmt.Errorf("begin to read: %w", discreet(err))
 	}
 	value, null, err = c.one(ctx, sql)
 	if err != nil {
@@ -80,8 +82,9 @@ func (c *conn) one(ctx context.Context, sql string) (value string, null bool, er
 	return value, null, err
 }
 
-// explain says in plain words what a statement did wrong.
+// explain says in plain words what a statement did wrong, without what stands in tables.
 func explain(ctx context.Context, err error) error {
+	err = discreet(err)
 	var server *pgconn.PgError
 	var large *pgproto3.ExceededMaxBodyLenErr
 	switch errors.As(err, &server); {
@@ -104,6 +107,23 @@ func explain(ctx context.Context, err error) error {
 	return err
 }
 
+// quoted is what a message quotes. A quote that does not end is quoted to the end: a value may hold quotes itself.
+var quoted = regexp.MustCompile(`(?s)".*"|'.*'|"[^"]*$|'[^']*$`)
+
+// discreet is an error of the server without values of the tables: its SQLSTATE, and its message without what that quotes; what a function raises may say
+// anything. Detail, hint and context are left out. What is no error of the server stays.
+func discreet(err error) error {
+	var server *pgconn.PgError
+	if !errors.As(err, &server) {
+		return err
+	}
+	text := quoted.ReplaceAllString(server.Message, "…")
+	if server.Code == raised || server.Routine == "exec_stmt_raise" {
+		text = "a function raised an exception"
+	}
+	return reason{fmt.Sprintf("%s (SQLSTATE %s)", text, server.Code), err}
+}
+
 // makeReader makes the role that statements run as, once: in the drill's copy, which is thrown away. With d.mu held.
 func (d *Restored) makeReader(ctx context.Context) error {
 	if d.reader != "" {
@@ -113,7 +133,7 @@ func (d *Restored) makeReader(ctx context.Context) error {
 	return d.in(ctx, d.home, func(c *conn) error {
 		role := identifier(name)
 		err := c.run(ctx, "BEGIN READ WRITE; CREATE ROLE "+role+" LOGIN BYPASSRLS IN ROLE pg_read_all_data, pg_monitor; ALTER ROLE "+role+
-			" SET session_preload_libraries FROM CURRENT; GRANT CONNECT ON DATABASE "+identifier(d.target)+" TO "+role+"; COMMIT")
+			" SET session_preload_libraries FROM CURRENT; ALTER ROLE "+role+" SET lc_messages = 'C'; GRANT CONNECT ON DATABASE "+identifier(d.target)+" TO "+role+"; COMMIT")
 		if err == nil {
 			d.reader = name
 		}
