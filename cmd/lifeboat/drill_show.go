@@ -225,7 +225,7 @@ func (a *app) drillReview() *cobra.Command {
 			if err != nil {
 				return verdictError{err}
 			}
-			if ran := o.Report.Trigger.By; o.Report.Trigger.Kind == manualDrill && (samePerson(ran, by()) || samePerson(ran, as)) {
+			if ran := o.Report.Trigger.By; o.Report.Trigger.Kind == manualDrill && (bundle.SamePerson(ran, by()) || bundle.SamePerson(ran, as)) {
 				return fmt.Errorf("%w: %s ran this drill: somebody else has to review it", restore.ErrRefused, ran)
 			}
 			now := a.now().UTC()
@@ -244,11 +244,4 @@ func (a *app) drillReview() *cobra.Command {
 	c.Flags().StringVar(&as, "as", "", "`NAME` of who has read it")
 	c.Flags().StringVar(&text, "note", "", "`TEXT` of what they found, which everybody can read")
 	return c
-}
-
-// samePerson compares two who acted, the second as a person writes a name.
-func samePerson(ran, other string) bool {
-	user, _, _ := strings.Cut(ran, "@")
-	name, _, _ := strings.Cut(other, "@")
-	return ran == other || user != "" && strings.EqualFold(strings.TrimSpace(user), strings.TrimSpace(name))
 }
