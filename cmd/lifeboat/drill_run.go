@@ -2,18 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"lifeboat/chunkstore"
 	"lifeboat/config"
@@ -262,7 +255,8 @@ func (d *drilling) plan(ctx context.Context) (w drillWay, err error) {
 		return w, err
 	}
 	w.job = restore.Job{Tree: tree, Frames: d.reader.Frames, Names: []string{d.name}, IDs: d.reader.IDs}
-	return w, d.backupFacts(ctx, w)
+	d.backupFacts(ctx, w)
+	return w, nil
 }
 
 // restore makes the drill itself.
@@ -312,181 +306,7 @@ func (d *drilling) tornDown(s *verify.Scratch) {
 	}
 }
 
-// conclude signs a report and keeps it, to be recorded as soon as that is possible. Only one drill at a time comes here, so each knows the one before it.
-func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
-	waiting := repository.WaitingDrills(a.cfg.StateDir)
-	if known, err := repository.KnownChain(a.cfg.StateDir); err == nil && known.Len() > chain.Len() {
-		chain = known
-	}
-	r.Log.Previous = ""
-	for _, d := range repository.Drills(chain, waiting) {
-		if d.Source == body.Source {
-			r.Log.Previous = d.Report
-		}
-	}
-	r.Issued = a.now().UTC()
-	envelope, err := repository.SignReport(a.cfg.StateDir, chain, r)
-	if err != nil {
-		return nil, err
-	}
-	body.Report, body.Result = evidence.Digest(envelope), string(r.Result)
-	at := r.Issued
-	err = repository.Note(a.cfg.StateDir, repository.Noted{Document: envelope, Record: journal.Record{Type: journal.Drill, By: r.Trigger.By, From: r.Trigger.From,
-		Reason: r.Trigger.Reason, Happened: &at, Drill: &body}})
-	if err != nil {
-		return nil, err
-	}
-	return &drilled{Report: r, digest: body.Report}, nil
-}
-
-// recordNoted brings to the journal what waits for it, and how the policies read; nil also where a run that is under way will.
-func (a *app) recordNoted(ctx context.Context) error {
-	h, err := a.fork().host(ctx)
-	if errors.Is(err, repository.ErrLocked) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	err = errors.Join(daemon.RecordPolicies(ctx, h, a.cfg), h.Close())
-	if n, _ := repository.Unrecorded(a.cfg.StateDir); n > 0 {
-		err = errors.Join(err, errors.New("no copy took it yet"))
-	}
-	return err
-}
-
-// drillReported tells whether a drill of this host is recorded, or waits to be.
-func (a *app) drillReported(chain *journal.Chain, id string) bool {
-	for _, d := range slices.Backward(repository.Drills(chain, repository.WaitingDrills(a.cfg.StateDir))) {
-		b, err := repository.OwnReport(a.cfg.StateDir, d.Report)
-		if err != nil {
-			continue // of another host
-		}
-		if o, err := evidence.Open(b, ""); err == nil && o.Report.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
 // lost reports whether an error says that a copy is there, and is not what it was.
 func lost(err error) bool {
 	return errors.Is(err, repository.ErrNoRepository) || errors.Is(err, journal.ErrBroken) || chunkstore.Damaged(err)
-}
-
-// drillFiles is where a host keeps what it must know of drills.
-type drillFiles struct{ state, scratch string }
-
-// unfinished is what is known of a drill from its beginning on: enough to report that it died.
-type unfinished struct {
-	Report  *evidence.Report  `json:"report"`
-	Body    journal.DrillBody `json:"body"`
-	Scratch string            `json:"scratch"`
-}
-
-// What a host keeps of drills in its state directory: one file for each that is under way, and what is locked while one is.
-const (
-	drillsDir   = "drills"
-	drillsAlone = "drills.lock"
-)
-
-// alone makes sure that no other drill of this host is under way. Errors wrap restore.ErrRefused.
-func (f drillFiles) alone() (*os.File, error) {
-	l, err := os.OpenFile(filepath.Join(f.state, drillsAlone), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make sure that no other drill is under way: %w", err)
-	}
-	if err := unix.Flock(int(l.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: another drill is under way with this state directory: `lifeboat status` shows it; repeat when it has ended", restore.ErrRefused), l.Close())
-	}
-	return l, nil
-}
-
-func (f drillFiles) note(id string) string { return filepath.Join(f.state, drillsDir, id+".json") }
-
-// begin notes that a drill has begun, durably: whatever it leaves is found by that.
-func (f drillFiles) begin(u unfinished) (*verify.Locked, error) {
-	u.Scratch = f.scratch
-	b, err := json.Marshal(u)
-	if err != nil {
-		return nil, err
-	}
-	l, err := verify.Lock(f.note(u.Report.ID), b)
-	if err != nil {
-		return nil, fmt.Errorf("note that a drill begins: %w", err)
-	}
-	return l, nil
-}
-
-func (d *drilling) unfinished() unfinished { return unfinished{Report: d.report, Body: d.body} }
-
-// newDrillID is a time and 8 random bytes.
-func newDrillID(now time.Time) string {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return now.UTC().Format("20060102-150405-") + hex.EncodeToString(b[:])
-}
-
-// died reports the drills that were killed, and removes what they left.
-func (a *app) died(ctx context.Context) (out []*drilled, err error) {
-	names, err := filepath.Glob(filepath.Join(a.cfg.StateDir, drillsDir, "*.json"))
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	alone, err := drillFiles{state: a.cfg.StateDir}.alone()
-	if err != nil {
-		return nil, nil // one is under way, and the rest can wait for its end
-	}
-	defer alone.Close()
-	for _, name := range names {
-		l, err := verify.Hold(name)
-		if errors.Is(err, os.ErrNotExist) || err == nil && l == nil {
-			continue // it has just ended, or goes on
-		}
-		if err != nil {
-			return out, err
-		}
-		done, err := a.bury(ctx, l)
-		if err != nil {
-			return out, errors.Join(err, l.Close())
-		}
-		if done != nil {
-			out = append(out, done)
-		}
-	}
-	return out, nil
-}
-
-// bury makes the report of a drill that was killed; nil where it had reported itself before.
-func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
-	b, err := os.ReadFile(l.Name())
-	var u unfinished
-	if err == nil {
-		err = json.Unmarshal(b, &u)
-	}
-	if err != nil || u.Report == nil || filepath.Base(l.Name()) != u.Report.ID+".json" {
-		return nil, fmt.Errorf("%s does not say which drill was killed: %w: look for what it left in its scratch directory, and remove this file", l.Name(), errors.Join(err, crypto.ErrDamaged))
-	}
-	d := &drilling{app: a, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
-	d.report.Errors = append(d.report.Errors, "the drill was killed before it ended, or its report could not be kept")
-	d.tornDown(verify.ScratchOf(u.Scratch, u.Report.ID))
-	chain, err := repository.KnownChain(a.cfg.StateDir)
-	if err != nil { // the catalog is made anew by the next backup
-		var r *repository.Reader
-		if _, r, err = a.fork().reader(ctx, access{}); err != nil {
-			return nil, err
-		}
-		chain = r.Chain
-		leave(r)
-	}
-	if a.drillReported(chain, u.Report.ID) {
-		return nil, l.End()
-	}
-	d.finish()
-	d.report.Result = evidence.Fail
-	done, err := a.conclude(chain, d.report, d.body)
-	if err != nil {
-		return nil, err
-	}
-	return done, l.End()
 }

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeboat/config"
+	"lifeboat/daemon"
+	"lifeboat/evidence"
+	"lifeboat/journal"
+	"lifeboat/policies"
+	"lifeboat/repository"
+)
+
+// finish draws the conclusions.
+func (d *drilling) finish() {
+	r := d.report
+	r.Result = evidence.Worst(r.Result, r.RPO.Verdict)
+	if r.Selection.Mode == string(config.DrillTier1) {
+		r.RTO.How = "not measured: nothing was restored"
+	} else {
+		r.Result = evidence.Worst(r.Result, r.RTO.Verdict, r.Point.Verdict)
+	}
+	if d.reader != nil {
+		d.project()
+	}
+	codes := []string{"application", "users", "performance", "production-hardware"}
+	if r.Selection.Mode != string(config.DrillFull) {
+		codes = append(codes, "companions")
+	}
+	if len(r.Backup.Copies) > 1 {
+		codes = append(codes, "other-copies")
+	}
+	codes = append(codes, "other-points")
+	codes = append(codes, d.notTested...)
+	slices.Sort(codes)
+	r.NotTested = evidence.Limits(slices.Compact(codes)...)
+	d.findings()
+}
+
+// findings are what somebody has to see to: what failed, and what could not be found out.
+func (d *drilling) findings() {
+	r := d.report
+	retest := "a drill from the same copy that passes: lifeboat drill run " + r.Policy.Name + " --from " + r.Backup.Copy.Target
+	due := r.Policy.Next
+	add := func(id string, s evidence.Severity, text string) {
+		r.Findings = append(r.Findings, evidence.Finding{ID: id, Severity: s, Text: text, Owner: r.Policy.Owner, Due: due, Retest: retest})
+	}
+	for i, e := range r.Errors {
+		first, _, _ := strings.Cut(e, "\n")
+		add(fmt.Sprintf("error-%d", i+1), evidence.Critical, first)
+	}
+	for _, c := range r.Checks {
+		if c.Verdict != evidence.Pass {
+			add(c.ID, c.Severity, fmt.Sprintf("%s: expected %s, observed %s", c.ID, c.Expected, c.Observed))
+		}
+	}
+	for name, o := range map[string]evidence.Objective{"rto": r.RTO, "rpo": r.RPO} {
+		if o.Verdict == evidence.Fail {
+			add(name, evidence.Critical, fmt.Sprintf("%s: %s where %s is promised", strings.ToUpper(name), time.Duration(o.Actual)*time.Millisecond, time.Duration(o.Target)*time.Millisecond))
+		}
+	}
+	if r.Projection != nil && r.Projection.Verdict == evidence.Fail {
+		add("projection", evidence.Warning, "the restore of production from "+r.Projection.Copy+" is projected to take longer than the RTO")
+	}
+	slices.SortFunc(r.Findings, func(a, b evidence.Finding) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// project says how long a restore of production would take, from the slowest copy.
+func (d *drilling) project() {
+	var samples []policies.Restored
+	add := func(b *journal.DrillBody, target string) {
+		if b.RTO > 0 && b.Size > 0 && target != "" {
+			samples = append(samples, policies.Restored{Copy: target, Size: b.Size, LogSize: b.LogSize, Restore: time.Duration(b.Fetch) * time.Millisecond, Replay: time.Duration(b.Replay) * time.Millisecond,
+				Rest: time.Duration(b.RTO-b.Fetch-b.Replay) * time.Millisecond})
+		}
+	}
+	for i, p := range d.past {
+		add(p.DrillBody, d.runs[i].Copy)
+	}
+	add(&d.body, d.name)
+	size, log := d.production()
+	p, ok := policies.Project(samples, size, log)
+	if !ok {
+		return
+	}
+	d.report.Projection = &evidence.Projection{Size: size, LogSize: log, Copy: p.Copy, Duration: p.Duration.Milliseconds(), Low: p.Low.Milliseconds(), High: p.High.Milliseconds(), Model: p.Model + ".",
+		Samples: p.Samples, Error: p.Error, Verdict: evidence.Verdict(p.Verdict(d.rto())),
+		Assumption: "It assumes the size of the newest snapshot, the most log that a drill had to replay, and the machine and the line of these drills."}
+}
+
+// production is how large the newest snapshot is, and how much log a restore has to replay at most: the most that lay between two snapshots lately.
+func (d *drilling) production() (size, log int64) {
+	size, log = d.body.Size, d.body.LogSize
+	for _, e := range d.all.Chain.Entries() {
+		if e.Snapshot != nil && e.Snapshot.Source == d.body.Source {
+			size = e.Snapshot.Size
+		}
+	}
+	for _, p := range d.past {
+		log = max(log, p.LogSize)
+	}
+	return size, log
+}
+
+// rpo judges how much would have been lost, had production been lost when the drill began.
+func (d *drilling) rpo(until time.Time) {
+	lost := max(d.begin.Sub(until), 0)
+	o := &d.report.RPO
+	o.Actual, o.How = lost.Milliseconds(), "from the newest moment that can be restored from this copy until the drill began"
+	if o.Verdict = evidence.Verdict(policies.Meets(lost, true, d.rule.RPO.Length())); o.Target == 0 {
+		o.Verdict = evidence.Pass
+		o.How += "; the policy promises none"
+	}
+	d.body.RPO = o.Actual
+}
+
+// conclude signs a report and keeps it, to be recorded as soon as that is possible. Only one drill at a time comes here, so each knows the one before it.
+func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
+	waiting := repository.WaitingDrills(a.cfg.StateDir)
+	if known, err := repository.KnownChain(a.cfg.StateDir); err == nil && known.Len() > chain.Len() {
+		chain = known
+	}
+	r.Log.Previous = ""
+	for _, d := range repository.Drills(chain, waiting) {
+		if d.Source == body.Source {
+			r.Log.Previous = d.Report
+		}
+	}
+	r.Issued = a.now().UTC()
+	envelope, err := repository.SignReport(a.cfg.StateDir, chain, r)
+	if err != nil {
+		return nil, err
+	}
+	body.Report, body.Result = evidence.Digest(envelope), string(r.Result)
+	at := r.Issued
+	err = repository.Note(a.cfg.StateDir, repository.Noted{Document: envelope, Record: journal.Record{Type: journal.Drill, By: r.Trigger.By, From: r.Trigger.From,
+		Reason: r.Trigger.Reason, Happened: &at, Drill: &body}})
+	if err != nil {
+		return nil, err
+	}
+	return &drilled{Report: r, digest: body.Report}, nil
+}
+
+// recordNoted brings to the journal what waits for it, and how the policies read; nil also where a run that is under way will.
+func (a *app) recordNoted(ctx context.Context) error {
+	h, err := a.fork().host(ctx)
+	if errors.Is(err, repository.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = errors.Join(daemon.RecordPolicies(ctx, h, a.cfg), h.Close())
+	if n, _ := repository.Unrecorded(a.cfg.StateDir); n > 0 {
+		err = errors.Join(err, errors.New("no copy took it yet"))
+	}
+	return err
+}
