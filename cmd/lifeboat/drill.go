@@ -175,10 +175,9 @@ func (a *app) summary(d *drilled) error {
 	}
 	fmt.Fprintf(w, "RESULT\t%s\n", strings.ToUpper(string(r.Result)))
 	fmt.Fprintf(w, "drill\t%s, %s of %s from %s\n", r.ID, r.Selection.Mode, r.Policy.Source, r.Backup.Copy.Target)
-	switch {
-	case r.Point.Requested == "":
+	if r.Point.Requested == "" {
 		fmt.Fprintf(w, "point\t%s: none was found\n", r.Selection.Algorithm)
-	default:
+	} else {
 		fmt.Fprintf(w, "point\t%s: %s, %s: %s\n", r.Selection.Algorithm, r.Point.Requested, clean(r.Point.Reached), r.Point.Verdict)
 	}
 	if r.RTO.Actual > 0 {
