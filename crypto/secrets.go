@@ -20,6 +20,9 @@ const (
 	WhatEpoch What = "epoch"
 )
 
+// whatDrills names the secrets of a drill host, which are in no key file.
+const whatDrills What = "drill host"
+
 // RootSecret certifies signing keys. It exists in memory during init and take-over, otherwise only in key files.
 type RootSecret struct {
 	Lifeboat   What   `json:"lifeboat"`
@@ -47,6 +50,36 @@ type EpochSecret struct {
 	Epoch      int    `json:"epoch"`
 	Identity   string `json:"identity"`
 	IDKey      []byte `json:"id_key"`
+}
+
+// DrillSecrets are what a drill host keeps: they sign what it did, and open nothing.
+type DrillSecrets struct {
+	Lifeboat    What   `json:"lifeboat"`
+	Repository  ID     `json:"repository"`
+	Role        Role   `json:"role"`
+	RootKey     string `json:"root_key"`
+	SigningSeed []byte `json:"signing_seed"`
+	// Certificate is the root's, once there is one.
+	Certificate string `json:"certificate,omitempty"`
+}
+
+// NewDrillSecrets makes those of a new drill host.
+func NewDrillSecrets(repository ID, role Role, rootKey string) *DrillSecrets {
+	return &DrillSecrets{Lifeboat: whatDrills, Repository: repository, Role: role, RootKey: rootKey, SigningSeed: random(ed25519.SeedSize)}
+}
+
+// ParseDrillSecrets reads the state directory's file.
+func ParseDrillSecrets(b []byte) (*DrillSecrets, error) {
+	var d DrillSecrets
+	if err := parseSecret(b, &d); err != nil || d.Lifeboat != whatDrills || !d.Role.Drills() || len(d.SigningSeed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("read the secrets of a drill host: %w", ErrDamaged)
+	}
+	return &d, nil
+}
+
+// Key is the verifier key of what the host signs.
+func (d *DrillSecrets) Key() (string, error) {
+	return VerifierKey(d.Repository, d.Role, d.SigningSeed)
 }
 
 // Generate makes the secrets of a new repository: its root, its host's secrets and its first epoch.

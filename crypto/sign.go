@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,11 +17,32 @@ import (
 // Role is what a signing key may do.
 type Role string
 
-// The roles.
+// The roles. Beside them there is one for each drill host: see DrillRole.
 const (
 	Root   Role = "root"   // certifies the others; its secret is only in key files
 	Writer Role = "writer" // signs the journal
 )
+
+var drillRole = regexp.MustCompile(`^drill-[a-z0-9-]{1,32}$`)
+
+// DrillRole is that of the drill host of a name, 1 to 32 of a to z, 0 to 9 and dashes.
+func DrillRole(name string) (Role, error) {
+	r := Role("drill-" + name)
+	if !r.Drills() {
+		return "", fmt.Errorf("%.60q is no name of a drill host: take 1 to 32 of a to z, 0 to 9 and -", name)
+	}
+	return r, nil
+}
+
+// Drills reports whether the role is a drill host's.
+func (r Role) Drills() bool { return drillRole.MatchString(string(r)) }
+
+// RoleOf is the role for which a verifier key speaks, as its name says. That somebody certified it is another matter.
+func RoleOf(repository ID, vkey string) Role {
+	name, _, _ := strings.Cut(vkey, "+")
+	role, _ := strings.CutPrefix(name, KeyName(repository, ""))
+	return Role(role)
+}
 
 // KeyName is the name under which a role signs notes of a repository.
 func KeyName(repository ID, role Role) string {
@@ -108,24 +130,60 @@ func OpenCertificate(root note.Verifier, signed string) (c Certificate, err erro
 	if err != nil {
 		return c, fmt.Errorf("verify certificate: %w", err)
 	}
-	lines := strings.Split(n.Text, "\n")
-	values := make([]string, 5)
-	if len(lines) != 7 || lines[0] != "lifeboat certificate 1" || lines[6] != "" {
-		return c, fmt.Errorf("read certificate: %w", ErrDamaged)
+	if c, err = parseStatement(n.Text, "certificate", "repository ", "role ", "key ", "from ", "epoch "); err != nil {
+		return Certificate{}, fmt.Errorf("read certificate: %w", err)
 	}
-	for i, key := range []string{"repository ", "role ", "key ", "from ", "epoch "} {
+	return c, nil
+}
+
+// SignRevocation returns the root's word that a key of a role counts no longer, from record c.From on. It has no epoch.
+func SignRevocation(root note.Signer, c Certificate) (string, error) {
+	text := fmt.Sprintf("lifeboat revocation 1\nrepository %s\nrole %s\nkey %s\nfrom %d\n", c.Repository, c.Role, c.Key, c.From)
+	b, err := note.Sign(&note.Note{Text: text}, root)
+	if err != nil {
+		return "", fmt.Errorf("sign revocation: %w", err)
+	}
+	return string(b), nil
+}
+
+// OpenRevocation verifies that signed is a revocation by root and returns it.
+func OpenRevocation(root note.Verifier, signed string) (c Certificate, err error) {
+	n, err := note.Open([]byte(signed), note.VerifierList(root))
+	if err != nil {
+		return c, fmt.Errorf("verify revocation: %w", err)
+	}
+	if c, err = parseStatement(n.Text, "revocation", "repository ", "role ", "key ", "from "); err != nil {
+		return Certificate{}, fmt.Errorf("read revocation: %w", err)
+	}
+	return c, nil
+}
+
+// parseStatement reads what the root says of a key: the kind of statement, and a line for each of keys.
+func parseStatement(text, kind string, keys ...string) (c Certificate, err error) {
+	lines := strings.Split(text, "\n")
+	if len(lines) != len(keys)+2 || lines[0] != "lifeboat "+kind+" 1" || lines[len(keys)+1] != "" {
+		return c, ErrDamaged
+	}
+	for i, key := range keys {
 		v, ok := strings.CutPrefix(lines[i+1], key)
 		if !ok {
-			return c, fmt.Errorf("read certificate: no %s: %w", key, ErrDamaged)
+			return c, fmt.Errorf("no %s: %w", key, ErrDamaged)
 		}
-		values[i] = v
-	}
-	if c.Repository, err = ParseID(values[0]); err != nil {
-		return c, fmt.Errorf("read certificate: %w", err)
-	}
-	c.Role, c.Key, c.Epoch = Role(values[1]), values[2], values[4]
-	if c.From, err = strconv.ParseUint(values[3], 10, 64); err != nil {
-		return c, fmt.Errorf("read certificate: %w", err)
+		switch key {
+		case "repository ":
+			c.Repository, err = ParseID(v)
+		case "role ":
+			c.Role = Role(v)
+		case "key ":
+			c.Key = v
+		case "from ":
+			c.From, err = strconv.ParseUint(v, 10, 64)
+		case "epoch ":
+			c.Epoch = v
+		}
+		if err != nil {
+			return c, err
+		}
 	}
 	return c, nil
 }

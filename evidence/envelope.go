@@ -20,9 +20,6 @@ const PayloadType = "application/vnd.lifeboat.drill-report+json"
 // MaxEnvelope bounds an envelope, in bytes.
 const MaxEnvelope = 8 << 20
 
-// drillRole is how the roles of keys begin that may sign reports and nothing else.
-const drillRole = "drill"
-
 // ErrForged is wrapped where an envelope is not a genuine report: it was changed, or it was signed by a key that must not sign it.
 var ErrForged = errors.New("this is not a genuine drill report")
 
@@ -138,7 +135,7 @@ func (o *Opened) certify() (note.Verifier, error) {
 		return nil, fmt.Errorf("the certificate of the key that signed it is for another repository, %s", c.Repository)
 	case c.Key != r.Signer.Key:
 		return nil, errors.New("the certificate that it carries is for another key than the one that signed it")
-	case c.Role != crypto.Writer && !strings.HasPrefix(string(c.Role), drillRole):
+	case c.Role != crypto.Writer && !c.Role.Drills():
 		return nil, fmt.Errorf("the key that signed it is certified as %.40q, and must not sign reports", c.Role)
 	}
 	o.Certificate = c

@@ -18,7 +18,7 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	for i, role := range []crypto.Role{crypto.Writer, "drill", "drill-2"} {
+	for i, role := range []crypto.Role{crypto.Writer, "drill-1", "drill-2"} {
 		k := newKeys(t, byte(i+1), role)
 		r := k.full(t)
 		b := sign(t, k, r)
@@ -103,7 +103,7 @@ func seal(t testing.TB, k keys, payload []byte, change func(*dsse.Envelope)) []b
 
 func TestForged(t *testing.T) {
 	k, other := newKeys(t, 1, crypto.Writer), newKeys(t, 2, crypto.Writer)
-	drill, clerk := newKeys(t, 1, "drill"), newKeys(t, 1, "clerk")
+	drill, clerk := newKeys(t, 1, "drill-1"), newKeys(t, 1, "clerk")
 	good := k.small(t)
 	changed := func(change func(r *Report)) []byte {
 		r := k.small(t)

@@ -84,7 +84,7 @@ func TestPageOfLargeReport(t *testing.T) {
 }
 
 func TestPageSaysWhoseReport(t *testing.T) {
-	k := newKeys(t, 1, "drill")
+	k := newKeys(t, 1, "drill-1")
 	o, err := Open(sign(t, k, k.failed(t)), "")
 	must(t, err)
 	page := render(t, o, English)

@@ -48,7 +48,7 @@ func (c *Chain) checkpoint(size uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s\n%d\n%s\n", crypto.KeyName(c.repository, crypto.Writer), size, base64.StdEncoding.EncodeToString(root[:])), nil
+	return fmt.Sprintf("%s\n%d\n%s\n", crypto.KeyName(c.repository, c.Role()), size, base64.StdEncoding.EncodeToString(root[:])), nil
 }
 
 // Root is the RFC 6962 Merkle tree hash over the first size records.
@@ -121,14 +121,14 @@ func cut(b []byte, format string, values ...any) (body, rest []byte, err error) 
 
 // CheckBundles verifies the bundles of a copy against the chain and calls damaged for each that is missing or wrong.
 func (c *Chain) CheckBundles(ctx context.Context, t target.Target, damaged func(name string, err error)) error {
-	var upTo Chain
+	upTo := c.blank()
 	for last := uint64(bundleSize); last < c.Len(); last += bundleSize {
 		raw, err := target.Read(ctx, t, bundleName(last), maxBundle)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
-			next := upTo
+			next := *upTo
 			err = next.appendBundle(raw)
 		}
 		if err != nil {
@@ -149,7 +149,7 @@ func (c *Chain) ReadBundle(ctx context.Context, t target.Target, name string) ([
 	if err != nil {
 		return nil, err
 	}
-	var upTo Chain
+	upTo := c.blank()
 	for last := uint64(bundleSize); last < c.Len(); last += bundleSize {
 		if bundleName(last) == name {
 			return raw, upTo.appendBundle(raw)

@@ -15,8 +15,10 @@ import (
 	"lifeboat/crypto"
 )
 
-// Chain verifies records one after another and keeps what they say. The zero Chain awaits record 1.
+// Chain verifies records one after another and keeps what they say. The zero Chain awaits record 1 of a repository; DrillChain makes one for a drill host.
 type Chain struct {
+	role       crypto.Role // of a drill host; empty: the writer's
+	base       string      // what Prev of the first record must be
 	entries    []Entry
 	hashes     []tlog.Hash // of the Merkle tree over the entries, as tlog stores them
 	repository crypto.ID
@@ -25,6 +27,7 @@ type Chain struct {
 	writer     note.Verifier
 	writers    []from // all of them, in order
 	epochs     []string
+	hosts      []*DrillHost // that were certified; each is replaced and never changed
 }
 
 // from is a key and the first record that it signs.
@@ -71,10 +74,10 @@ func (c *Chain) Len() uint64 { return uint64(len(c.entries)) }
 // Entries returns the verified records in order. The caller does not change them.
 func (c *Chain) Entries() []Entry { return c.entries }
 
-// Head is the hash of the newest record; empty before the first.
+// Head is the hash of the newest record. Before the first it is empty, or for a drill host the hash of its certificate.
 func (c *Chain) Head() string {
 	if len(c.entries) == 0 {
-		return ""
+		return c.base
 	}
 	return Hash(c.entries[len(c.entries)-1].Raw)
 }
@@ -182,20 +185,8 @@ func (c *Chain) admit(raw []byte, r *Record) error {
 	if r.Prev != c.Head() {
 		return errors.New("it does not follow the record before it")
 	}
-	switch {
-	case r.Seq == 1:
-		if err := c.found(r); err != nil {
-			return err
-		}
-	case r.Repository != c.repository:
-		return errors.New("it belongs to another repository")
-	case r.Type == Takeover:
-		if r.Takeover == nil {
-			return errors.New("no details")
-		}
-		if err := c.certify(r.Takeover.Certificate, r.Seq); err != nil {
-			return err
-		}
+	if err := c.allow(r); err != nil {
+		return err
 	}
 	if r.Time.Before(c.Time()) && r.Type != Clock {
 		return errors.New("its time goes back")
@@ -209,6 +200,25 @@ func (c *Chain) admit(raw []byte, r *Record) error {
 	}
 	return r.Check()
 }
+
+// allow checks what r may say where it stands, and moves the keys forward where it changes them.
+func (c *Chain) allow(r *Record) error {
+	switch {
+	case c.role != "":
+		return c.allowDrillHost(r)
+	case r.Seq == 1:
+		return c.found(r)
+	case r.Repository != c.repository:
+		return errOtherRepository
+	case r.Type == Takeover && r.Takeover == nil:
+		return errNoDetails
+	case r.Type == Takeover:
+		return c.certify(r.Takeover.Certificate, r.Seq)
+	}
+	return c.allowHosts(r)
+}
+
+var errOtherRepository = errors.New("it belongs to another repository")
 
 // canonical refuses what a signature does not cover: other signatures, and other spellings of the same one. Otherwise
 // anyone could give the newest record other bytes that verify.
@@ -245,7 +255,7 @@ func (c *Chain) certify(certificate string, first uint64) error {
 		return err
 	}
 	if cert.Repository != c.repository || cert.Role != crypto.Writer || cert.From != first {
-		return errors.New("its certificate is for something else")
+		return errOtherCertificate
 	}
 	if _, err := age.ParseHybridRecipient(cert.Epoch); err != nil {
 		return fmt.Errorf("its certificate names no epoch: %w", err)

@@ -81,7 +81,7 @@ func VerifyCheckpoint(c *Chain, signed []byte) (Checkpoint, error) {
 	if err != nil {
 		return p, err
 	}
-	if want := crypto.KeyName(c.repository, crypto.Writer); p.Origin != want {
+	if want := crypto.KeyName(c.repository, c.Role()); p.Origin != want {
 		return p, fmt.Errorf("the checkpoint is of %q, and the journal of %q: it is another repository's", p.Origin, want)
 	}
 	if p.Size > c.Len() {

@@ -28,10 +28,14 @@ func (r *Record) Check() error {
 		complete = r.Log != nil
 	case Sweep:
 		complete = r.Sweep != nil
+	case Certify:
+		complete = r.Certify != nil
+	case Revoke:
+		complete = r.Revoke != nil
 	case Drill, Review, Policy, Restore, Denied:
 		complete = r.noted()
 	}
-	if !complete {
+	if !complete || r.Via != nil && !r.noted() {
 		return errNoDetails
 	}
 	return r.lists()
@@ -52,6 +56,24 @@ func (r *Record) noted() bool {
 		return r.Denied != nil
 	}
 	return false
+}
+
+// Noted is what a record may say that was noted, by whoever is trusted with no more than that: its type, its details, who, why and when.
+func (r *Record) Noted() Record {
+	n := Record{Type: r.Type, By: r.By, From: r.From, Reason: r.Reason, Happened: r.Happened, Note: r.Note}
+	switch r.Type {
+	case Drill:
+		n.Drill = r.Drill
+	case Review:
+		n.Review = r.Review
+	case Policy:
+		n.Policy = r.Policy
+	case Restore:
+		n.Restore = r.Restore
+	case Denied:
+		n.Denied = r.Denied
+	}
+	return n
 }
 
 // lists checks what a condemn or a sweep lists.

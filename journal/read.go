@@ -168,13 +168,21 @@ func (c *Chain) verdict(raw []byte) error {
 
 // upTo is the chain of the first n records, as it was then.
 func (c *Chain) upTo(n uint64) *Chain {
-	old := &Chain{}
+	old := c.blank()
 	for _, e := range c.entries[:n] {
 		if old.Append(e.Raw) != nil {
 			break // never: these records were verified
 		}
 	}
 	return old
+}
+
+// blank awaits the first record again.
+func (c *Chain) blank() *Chain {
+	if c.role == "" {
+		return &Chain{}
+	}
+	return &Chain{role: c.role, base: c.base, repository: c.repository, root: c.root, rootKey: c.rootKey, writer: c.writer, writers: c.writers}
 }
 
 func has(ctx context.Context, t target.Target, e Entry) (bool, error) {

@@ -38,10 +38,12 @@ const (
 	Policy   Type = "policy"
 	Restore  Type = "restore"
 	Denied   Type = "denied"
+	Certify  Type = "certify"
+	Revoke   Type = "revoke"
 )
 
 // Types lists them.
-var Types = []Type{Init, Snapshot, Drop, Condemn, Sweep, Keys, Takeover, Clock, Log, Hold, Release, Drill, Review, Policy, Restore, Denied}
+var Types = []Type{Init, Snapshot, Drop, Condemn, Sweep, Keys, Takeover, Clock, Log, Hold, Release, Drill, Review, Policy, Restore, Denied, Certify, Revoke}
 
 // Limits in bytes; what is larger is damage or an attack.
 const (
@@ -85,6 +87,10 @@ type Record struct {
 	Policy   *PolicyBody   `json:"policy,omitempty"`
 	Restore  *RestoreBody  `json:"restore,omitempty"`
 	Denied   *DeniedBody   `json:"denied,omitempty"`
+	Certify  *CertifyBody  `json:"certify,omitempty"`
+	Revoke   *RevokeBody   `json:"revoke,omitempty"`
+
+	Via *ViaBody `json:"via,omitempty"` // beside one of the others: another host's record is entered
 }
 
 // InitBody founds a repository.
@@ -252,6 +258,22 @@ type DeniedBody struct {
 	At    string `json:"at"` // socket
 	Who   string `json:"who"`
 	Count int    `json:"count"` // how often, since the last such record
+}
+
+// CertifyBody lets a drill host's key count from this record on.
+type CertifyBody struct {
+	Certificate string `json:"certificate"`
+}
+
+// RevokeBody ends that.
+type RevokeBody struct {
+	Revocation string `json:"revocation"`
+}
+
+// ViaBody is the record of a drill host that is entered.
+type ViaBody struct {
+	Host   crypto.Role `json:"host"`
+	Record string      `json:"record"` // its bytes
 }
 
 // Entry is a verified record with the bytes that were signed.

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -25,18 +26,25 @@ const reportsDir = "reports"
 type Drilled struct {
 	*journal.DrillBody
 	At    time.Time
-	Entry *journal.Entry // nil: it is not recorded yet
+	Entry *journal.Entry // nil: the writer has not recorded it yet
+	Host  crypto.Role    // drill host that made it; empty: the writer's
 }
 
-// WaitingDrills are those that wait on this host to be recorded. Whoever reads them before the journal misses none that is recorded meanwhile.
+// WaitingDrills are those that wait on this host to be recorded, or on a drill host that may not be entered yet. Whoever reads them before the journal misses
+// none that is recorded meanwhile.
 func WaitingDrills(stateDir string) (out []Drilled) {
+	var host crypto.Role
+	if s, err := drillSecrets(stateDir); err == nil {
+		host = s.Role
+		defer func() { out = append(ownDrills(stateDir), out...) }() // read last: what is recorded leaves the outbox
+	}
 	names, err := entriesOf(filepath.Join(stateDir, outboxDir))
 	if err != nil {
 		return nil // what cannot be read is told by whoever records it
 	}
 	for _, name := range names {
 		if n, err := readNoted(filepath.Join(stateDir, outboxDir, name)); err == nil && n.Record.Drill != nil {
-			out = append(out, Drilled{n.Record.Drill, *n.Record.Happened, nil})
+			out = append(out, Drilled{DrillBody: n.Record.Drill, At: *n.Record.Happened, Host: host})
 		}
 	}
 	return out
@@ -50,15 +58,19 @@ func Drills(chain *journal.Chain, waiting []Drilled) (out []Drilled) {
 		if e.Drill == nil {
 			continue
 		}
-		d := Drilled{e.Drill, e.Time, e}
+		d := Drilled{DrillBody: e.Drill, At: e.Time, Entry: e}
 		if e.Happened != nil {
 			d.At = *e.Happened
+		}
+		if e.Via != nil {
+			d.Host = e.Via.Host
 		}
 		recorded[e.Drill.Report] = true
 		out = append(out, d)
 	}
 	for _, d := range waiting {
 		if !recorded[d.Report] {
+			recorded[d.Report] = true
 			out = append(out, d)
 		}
 	}
@@ -85,16 +97,16 @@ func KnownChain(stateDir string) (*journal.Chain, error) {
 	return nil, fmt.Errorf("the catalog does not hold the journal: the next backup makes it anew: %w", fs.ErrNotExist)
 }
 
-// SignReport says in a report where the journal stands and who signs it, signs it with the key of the host whose state directory this is, and keeps it there.
+// SignReport says in a report where the writer's journal stands and who signs, signs it with the key of the host whose state directory this is, and keeps it there.
 func SignReport(stateDir string, chain *journal.Chain, r *evidence.Report) ([]byte, error) {
-	h := &Host{Config: Config{StateDir: stateDir}}
-	if err := h.load(); err != nil {
-		return nil, err
+	s, err := reporterOf(stateDir, chain)
+	if err == nil {
+		err = s.complete(chain, r)
 	}
-	if err := h.completeReport(chain, r); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("sign the report: %w", err)
 	}
-	envelope, err := evidence.Sign(r, h.secrets.SigningSeed)
+	envelope, err := evidence.Sign(r, s.seed)
 	if err != nil {
 		return nil, err
 	}
@@ -104,26 +116,52 @@ func SignReport(stateDir string, chain *journal.Chain, r *evidence.Report) ([]by
 	return envelope, keepReport(stateDir, envelope)
 }
 
-func (h *Host) completeReport(chain *journal.Chain, r *evidence.Report) (err error) {
-	repository := h.secrets.Repository
-	fingerprint, err := crypto.Fingerprint(h.secrets.RootKey)
-	if err != nil {
-		return err
+// reporter is a key that signs reports.
+type reporter struct {
+	repository        crypto.ID
+	root, certificate string
+	role              crypto.Role
+	seed              []byte
+}
+
+func reporterOf(stateDir string, chain *journal.Chain) (reporter, error) {
+	d, err := drillSecrets(stateDir)
+	if err == nil {
+		s := reporter{d.Repository, d.RootKey, d.Certificate, d.Role, d.SigningSeed}
+		if known := chain.DrillHost(d.Role); known != nil {
+			s.certificate = known.Certificate
+		}
+		return s, nil
 	}
-	r.Environment.Repository, r.Environment.Fingerprint = repository.String(), fingerprint
-	r.Signer.Root = h.secrets.RootKey
-	if r.Signer.Key, err = crypto.VerifierKey(repository, crypto.Writer, h.secrets.SigningSeed); err != nil {
-		return err
+	if !errors.Is(err, fs.ErrNotExist) {
+		return reporter{}, err
 	}
+	h := &Host{Config: Config{StateDir: stateDir}}
+	if err := h.load(); err != nil {
+		return reporter{}, err
+	}
+	s := reporter{repository: h.secrets.Repository, root: h.secrets.RootKey, role: crypto.Writer, seed: h.secrets.SigningSeed}
 	for _, e := range chain.Entries() {
 		switch {
 		case e.Init != nil:
-			r.Signer.Certificate = e.Init.Certificate
+			s.certificate = e.Init.Certificate
 		case e.Takeover != nil:
-			r.Signer.Certificate = e.Takeover.Certificate
+			s.certificate = e.Takeover.Certificate
 		}
 	}
-	signer, err := crypto.NewSigner(repository, crypto.Writer, h.secrets.SigningSeed)
+	return s, nil
+}
+
+func (s reporter) complete(chain *journal.Chain, r *evidence.Report) (err error) {
+	r.Environment.Repository = s.repository.String()
+	if r.Environment.Fingerprint, err = crypto.Fingerprint(s.root); err != nil {
+		return err
+	}
+	r.Signer.Root, r.Signer.Certificate = s.root, s.certificate
+	if r.Signer.Key, err = crypto.VerifierKey(s.repository, s.role, s.seed); err != nil {
+		return err
+	}
+	signer, err := crypto.NewSigner(s.repository, s.role, s.seed)
 	if err != nil {
 		return err
 	}
@@ -132,10 +170,18 @@ func (h *Host) completeReport(chain *journal.Chain, r *evidence.Report) (err err
 		return err
 	}
 	l := &r.Log
-	l.Journal, l.Records, l.Root = crypto.KeyName(repository, crypto.Writer), chain.Len(), base64.StdEncoding.EncodeToString(root[:])
+	l.Journal, l.Records, l.Root = crypto.KeyName(s.repository, crypto.Writer), chain.Len(), base64.StdEncoding.EncodeToString(root[:])
 	checkpoint, err := note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.Journal, l.Records, l.Root)}, signer)
 	l.Checkpoint = string(checkpoint)
 	return err
+}
+
+// Role is that under which the host of a state directory acts.
+func Role(stateDir string) crypto.Role {
+	if s, err := drillSecrets(stateDir); err == nil {
+		return s.Role
+	}
+	return ""
 }
 
 // Prefixes of what stands in public records beside names of sources.

@@ -20,34 +20,42 @@ import (
 // documentPrefix begins the names of documents.
 const documentPrefix = "documents/"
 
-// merge records what was noted, in its order, and forgets each entry once its record stands. What cannot be recorded now is kept, and told: nothing
-// else waits for it. An error means that no other record can be committed either, or that the run was interrupted.
+// merge records what was noted, where a target takes records: else it waits for one.
 func (h *Host) merge(ctx context.Context) error {
-	dir := filepath.Join(h.StateDir, outboxDir)
-	names, err := entriesOf(dir)
-	if err != nil {
-		h.warn(fmt.Errorf("what was noted for the audit log cannot be read, and is not recorded: %w", err))
+	if _, err := h.primary(); err != nil {
 		return nil
 	}
-	if _, err := h.primary(); err != nil || len(names) == 0 {
-		return nil // or, without a target that takes records, they wait for one
+	return h.Config.merge(ctx, h.Chain(), h.secrets.Repository, h.record)
+}
+
+// merge records what was noted, in its order, and forgets each entry once its record stands. What cannot be recorded now is kept, and told: nothing
+// else waits for it. An error means that no other record can be committed either, or that the run was interrupted.
+func (c *Config) merge(ctx context.Context, chain *journal.Chain, repository crypto.ID, record func(context.Context, Noted) error) error {
+	dir := filepath.Join(c.StateDir, outboxDir)
+	names, err := entriesOf(dir)
+	if err != nil {
+		c.warn(fmt.Errorf("what was noted for the audit log cannot be read, and is not recorded: %w", err))
+		return nil
 	}
-	h.cleanOutbox(dir)
+	if len(names) == 0 {
+		return nil
+	}
+	c.cleanOutbox(dir)
 	recorded := map[string]bool{}
-	for _, e := range h.Chain().Entries() {
+	for _, e := range chain.Entries() {
 		recorded[e.Note] = true
 	}
 	for _, name := range names {
-		if err := h.mergeOne(ctx, filepath.Join(dir, name), recorded); err != nil {
+		if err := c.mergeOne(ctx, filepath.Join(dir, name), repository, recorded, record); err != nil {
 			if ctx.Err() != nil || errors.Is(err, journal.ErrPending) {
 				return err
 			}
-			h.warn(fmt.Errorf("what was noted for the audit log is not recorded yet: %w: the next command that writes to the repository tries again", err))
+			c.warn(fmt.Errorf("what was noted for the audit log is not recorded yet: %w: the next command that writes to the repository tries again", err))
 			break
 		}
 	}
 	if err := atomicfile.SyncDir(dir); err != nil {
-		h.warn(err) // an entry that comes back is found in the journal
+		c.warn(err) // an entry that comes back is found in the journal
 	}
 	return ctx.Err()
 }
@@ -63,21 +71,21 @@ func (h *Host) complete() (names []string) {
 }
 
 // mergeOne records one entry and removes it. One that nobody can ever read, or that is another repository's, is moved aside.
-func (h *Host) mergeOne(ctx context.Context, path string, recorded map[string]bool) error {
+func (c *Config) mergeOne(ctx context.Context, path string, repository crypto.ID, recorded map[string]bool, record func(context.Context, Noted) error) error {
 	n, err := readNoted(path)
-	if err == nil && !n.Record.Repository.IsZero() && n.Record.Repository != h.secrets.Repository {
-		err = fmt.Errorf("%w: it is of repository %s, and this is %s", errNotedDamaged, n.Record.Repository, h.secrets.Repository)
+	if err == nil && !n.Record.Repository.IsZero() && n.Record.Repository != repository {
+		err = fmt.Errorf("%w: it is of repository %s, and this is %s", errNotedDamaged, n.Record.Repository, repository)
 	}
 	if errors.Is(err, errNotedDamaged) {
 		aside := filepath.Join(filepath.Dir(path), damagedPrefix+filepath.Base(path))
-		h.warn(fmt.Errorf("something that happened is missing in the audit log: %w: what is left of it is in %s: look at it, and remove it", err, aside))
+		c.warn(fmt.Errorf("something that happened is missing in the audit log: %w: what is left of it is in %s: look at it, and remove it", err, aside))
 		return os.Rename(path, aside)
 	}
 	if err != nil {
 		return err
 	}
 	if !recorded[n.Record.Note] {
-		if err := h.record(ctx, n); err != nil {
+		if err := record(ctx, n); err != nil {
 			return err
 		}
 		recorded[n.Record.Note] = true
@@ -88,14 +96,24 @@ func (h *Host) mergeOne(ctx context.Context, path string, recorded map[string]bo
 // record commits what was noted, and brings it to the copies that were complete before: others have more to fetch, for which nobody waits here. Its
 // document stands on all of these before, so that another one takes the record where the first fails amid the commit.
 func (h *Host) record(ctx context.Context, n Noted) error {
-	r, followers := n.record(), h.complete()
+	r := n.record()
 	if n.Document != nil {
-		o, err := h.storeDocument(ctx, n.Document)
+		sealed, err := crypto.SealDocument(h.keys.Sealed, n.Document)
+		if err != nil {
+			return err
+		}
+		o, err := h.storeDocument(ctx, sealed)
 		if err != nil {
 			return err
 		}
 		r.Objects = []target.Object{o}
 	}
+	return h.enterNoted(ctx, r)
+}
+
+// enterNoted commits a record whose document stands.
+func (h *Host) enterNoted(ctx context.Context, r journal.Record) error {
+	followers := h.complete()
 	first, err := h.primary()
 	if err != nil {
 		return err
@@ -118,12 +136,8 @@ func (h *Host) record(ctx context.Context, n Noted) error {
 	return err
 }
 
-// storeDocument seals a text and stores it on every complete copy. One on which it cannot be stored is missed.
-func (h *Host) storeDocument(ctx context.Context, text []byte) (o target.Object, err error) {
-	sealed, err := crypto.SealDocument(h.keys.Sealed, text)
-	if err != nil {
-		return o, err
-	}
+// storeDocument stores a sealed text on every complete copy. One on which it cannot be stored is missed.
+func (h *Host) storeDocument(ctx context.Context, sealed []byte) (o target.Object, err error) {
 	for _, c := range h.Copies {
 		if c.Err != nil || c.Position != h.Chain().Len() {
 			continue
@@ -194,18 +208,18 @@ func (r *Reader) document(ctx context.Context, t target.Target, o target.Object,
 const staleNote = time.Hour
 
 // cleanOutbox removes what crashes left of entries.
-func (h *Host) cleanOutbox(dir string) {
+func (c *Config) cleanOutbox(dir string) {
 	left, _ := filepath.Glob(filepath.Join(dir, ".*.tmp-*")) // the pattern is sound
 	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && h.Now().Sub(info.ModTime()) > staleNote {
+		if info, err := os.Lstat(path); err == nil && c.Now().Sub(info.ModTime()) > staleNote {
 			_ = os.Remove(path) // again next time
 		}
 	}
 }
 
 // warn tells what went wrong beside what was asked for.
-func (h *Host) warn(err error) {
-	if h.Warn != nil {
-		h.Warn(err)
+func (c *Config) warn(err error) {
+	if c.Warn != nil {
+		c.Warn(err)
 	}
 }

@@ -109,22 +109,7 @@ func (n Noted) check() error {
 }
 
 // record is what an entry may say: everything else in a record is the writer's own.
-func (n Noted) record() journal.Record {
-	r := journal.Record{Type: n.Record.Type, By: n.Record.By, From: n.Record.From, Reason: n.Record.Reason, Happened: n.Record.Happened, Note: n.Record.Note}
-	switch r.Type {
-	case journal.Drill:
-		r.Drill = n.Record.Drill
-	case journal.Review:
-		r.Review = n.Record.Review
-	case journal.Policy:
-		r.Policy = n.Record.Policy
-	case journal.Restore:
-		r.Restore = n.Record.Restore
-	case journal.Denied:
-		r.Denied = n.Record.Denied
-	}
-	return r
-}
+func (n Noted) record() journal.Record { return n.Record.Noted() }
 
 // deposited writes an entry behind all that stand in the outbox.
 func deposited(stateDir, id string, b []byte) error {

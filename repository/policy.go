@@ -16,15 +16,25 @@ import (
 // more. texts are all of them, by name; each must always be written in the same way. Once it returns nil, whoever reads the journal can tell which
 // rules held at what time. Errors wrap restore.ErrRefused: nothing may be dropped by rules that are in no record.
 func (h *Host) RecordPolicies(ctx context.Context, texts map[string][]byte) error {
+	for _, n := range changedPolicies(h.Chain(), h.Opaque, texts) {
+		if err := h.record(ctx, n); err != nil {
+			return fmt.Errorf("%w: the policies in use could not be recorded, and nothing is dropped by what is in no record: %w", restore.ErrRefused, err)
+		}
+	}
+	return nil
+}
+
+// changedPolicies are those of texts that differ from what a journal says, and with gone those that there are no more. How they read on another host is not
+// how they read here.
+func changedPolicies(chain *journal.Chain, opaque func(string) string, texts map[string][]byte) (changed []Noted) {
 	gone := map[string]string{} // digests of what is in force, by opaque name
-	for _, e := range h.Chain().Entries() {
-		if e.Policy != nil {
+	for _, e := range chain.Entries() {
+		if e.Policy != nil && e.Via == nil {
 			gone[e.Policy.Policy] = e.Policy.Digest
 		}
 	}
-	var changed []Noted
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		opaque, sum := h.Opaque(OpaquePolicy+name), sha256.Sum256(texts[name])
+		opaque, sum := opaque(OpaquePolicy+name), sha256.Sum256(texts[name])
 		digest := hex.EncodeToString(sum[:])
 		if gone[opaque] != digest {
 			changed = append(changed, notedPolicy(opaque, digest, texts[name]))
@@ -36,12 +46,7 @@ func (h *Host) RecordPolicies(ctx context.Context, texts map[string][]byte) erro
 			changed = append(changed, notedPolicy(opaque, "", nil))
 		}
 	}
-	for _, n := range changed {
-		if err := h.record(ctx, n); err != nil {
-			return fmt.Errorf("%w: the policies in use could not be recorded, and nothing is dropped by what is in no record: %w", restore.ErrRefused, err)
-		}
-	}
-	return nil
+	return changed
 }
 
 func notedPolicy(opaque, digest string, text []byte) Noted {
