@@ -16,7 +16,7 @@ import (
 //go:embed readme.txt
 var readme []byte
 
-// certified is a key of the writer, and the record from which it counts.
+// certified is a key, and the record from which it counts.
 type certified struct {
 	seq  uint64
 	note string // the certificate
@@ -36,6 +36,8 @@ func certificates(c *journal.Chain) (out []certified, err error) {
 			text = e.Init.Certificate
 		case e.Takeover != nil && e.Type == journal.Takeover:
 			text = e.Takeover.Certificate
+		case e.Certify != nil && e.Type == journal.Certify:
+			text = e.Certify.Certificate
 		default:
 			continue
 		}
@@ -48,10 +50,10 @@ func certificates(c *journal.Chain) (out []certified, err error) {
 	return out, nil
 }
 
-// inForce is the certificate that counts while a record is the newest.
+// inForce is the certificate of the writer that counts while a record is the newest.
 func inForce(all []certified, seq uint64) (out certified) {
 	for _, c := range all {
-		if c.seq <= seq {
+		if c.Role == crypto.Writer && c.seq <= seq {
 			out = c
 		}
 	}
@@ -73,12 +75,19 @@ func keysOf(c *journal.Chain) ([]byte, error) {
 	for _, k := range all {
 		what := "the first key of the writer"
 		switch {
+		case k.Role != crypto.Writer:
+			what = "the key of " + string(k.Role)
 		case k.seq > 1 && c.Rotated(k.seq):
 			what = "a new epoch, the same key of the writer"
 		case k.seq > 1:
 			what = "a new key of the writer"
 		}
 		fmt.Fprintf(&b, "\nrecord %d: %s\n%s", k.seq, what, k.note)
+	}
+	for _, h := range c.DrillHosts() {
+		if h.Revoked > 0 {
+			fmt.Fprintf(&b, "\nrecord %d: the key of %s was revoked\n%s", h.Revoked, h.Role, c.Entries()[h.Revoked-1].Revoke.Revocation)
+		}
 	}
 	return b.Bytes(), nil
 }

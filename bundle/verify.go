@@ -32,7 +32,7 @@ type verifier struct {
 	whole    bool           // to its end
 	certs    []certified
 	drills   []drill
-	orders   map[string]*order          // by source
+	orders   map[string]*order          // by source and host
 	policies map[string][]byte          // verified texts by digest
 	texts    map[string]map[string]bool // digests of the texts that a policy ever had, by its opaque name
 	// forgeries is how many problems were found that make a bundle Forged; not all of them are told.

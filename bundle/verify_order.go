@@ -3,11 +3,12 @@ package bundle
 import (
 	"slices"
 
+	"lifeboat/crypto"
 	"lifeboat/evidence"
 	"lifeboat/journal"
 )
 
-// order is in which order the journal has the drills of a source. The chain of records proves that none is missing; that a report names the one before it
+// order is in which order the journal has the drills of a source that one host made. The chain of records proves that none is missing; that a report names the one before it
 // says only what its signer knew of, which is less where drills ran at once or waited for their records.
 type order struct {
 	seqs    []uint64
@@ -24,12 +25,17 @@ func (v *verifier) findDrills() {
 		if e.Drill == nil {
 			continue
 		}
-		o := v.orders[e.Drill.Source]
+		host := crypto.Writer
+		if e.Via != nil {
+			host = e.Via.Host
+		}
+		line := e.Drill.Source + " " + string(host)
+		o := v.orders[line]
 		if o == nil {
 			o = &order{all: map[string]bool{}}
-			v.orders[e.Drill.Source] = o
+			v.orders[line] = o
 		}
-		d := drill{DrillBody: e.Drill, entry: e, previous: o.until(e.Seq - 1), again: first[e.Drill.Report] != nil}
+		d := drill{DrillBody: e.Drill, entry: e, host: host, order: o, previous: o.until(e.Seq - 1), again: first[e.Drill.Report] != nil}
 		if d.again {
 			d.previous = before[e.Drill.Report]
 		} else {
@@ -54,7 +60,7 @@ func (o *order) until(records uint64) string {
 
 // follows looks whether the drill that a report names as the one before it is that, by its place in the log or by its record.
 func (v *verifier) follows(d *drill, r *evidence.Report) {
-	file, seq, l, o := reportFile(d.Report), d.entry.Seq, r.Log, v.orders[d.Source]
+	file, seq, l, o := reportFile(d.Report), d.entry.Seq, r.Log, d.order
 	switch {
 	case l.Previous == d.previous || l.Previous == o.until(l.Records):
 	case l.Previous == "":

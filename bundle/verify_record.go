@@ -90,13 +90,16 @@ func (v *verifier) placed(d *drill, r *evidence.Report) {
 	v.follows(d, r)
 }
 
-// signedThen looks whether a report was signed by the key that counted at its place in the log, if it is one of the writer's.
+// signedThen looks whether a report was signed by the key of the host whose drill it is: that which counted at its place in the log.
 func (v *verifier) signedThen(d *drill, r *evidence.Report) {
-	cert := inForce(v.certs, r.Log.Records)
+	key := inForce(v.certs, r.Log.Records).Key
+	if h := v.chain.DrillHost(d.host); h != nil { // no record of it is entered but while its key counts
+		key = h.Key
+	}
 	switch {
-	case strings.HasSuffix(strings.SplitN(r.Signer.Key, "+", 2)[0], "/"+string(crypto.Writer)) && r.Signer.Key != cert.Key:
+	case r.Signer.Key != key:
 		v.problem(ReportForged, d.entry.Seq, reportFile(d.Report), "The report of record %d is signed with a key that did not count when the log had %d records.", d.entry.Seq, r.Log.Records)
-	case r.Signer.Key == cert.Key && r.Log.Checkpoint == "":
+	case r.Log.Checkpoint == "":
 		v.problem(ReportLog, d.entry.Seq, reportFile(d.Report), "The report of record %d carries no checkpoint of the log.", d.entry.Seq)
 	}
 }

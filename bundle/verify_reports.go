@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"lifeboat/crypto"
 	"lifeboat/evidence"
 	"lifeboat/journal"
 )
@@ -14,7 +15,9 @@ import (
 type drill struct {
 	*journal.DrillBody
 	entry    *journal.Entry
-	previous string // report of the drill of the source before
+	host     crypto.Role // that made it
+	order    *order
+	previous string // report of the drill of the source before, by that host
 	missed   bool   // its report is not here
 	again    bool   // a record before names the same report
 	initiator

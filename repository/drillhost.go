@@ -84,6 +84,15 @@ func IsDrillHost(stateDir string) bool {
 	return err == nil
 }
 
+// DrillRoot is the root key that a drill host knows; empty where it is none.
+func DrillRoot(stateDir string) string {
+	s, err := drillSecrets(stateDir)
+	if err != nil {
+		return ""
+	}
+	return s.RootKey
+}
+
 func drillSecrets(stateDir string) (*crypto.DrillSecrets, error) {
 	path := filepath.Join(stateDir, drillHostFile)
 	b, err := os.ReadFile(path)
@@ -152,6 +161,29 @@ func (h *DrillHost) Close() error {
 // certified looks for the certificate, and keeps it.
 func (h *DrillHost) certified() error {
 	s, chain := h.secrets, h.Repository.Chain
+	if err := mayDrill(s, chain); err != nil {
+		return err
+	}
+	if known := chain.DrillHost(s.Role); known != nil && s.Certificate != known.Certificate {
+		s.Certificate = known.Certificate
+		return saveDrillSecrets(h.StateDir, s)
+	}
+	return nil
+}
+
+// MaySign refuses where what the host of a state directory signs would not count by a journal. Errors wrap restore.ErrRefused.
+func MaySign(stateDir string, chain *journal.Chain) error {
+	s, err := drillSecrets(stateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is the writer, or none
+	}
+	if err != nil {
+		return err
+	}
+	return mayDrill(s, chain)
+}
+
+func mayDrill(s *crypto.DrillSecrets, chain *journal.Chain) error {
 	if s.Repository != chain.Repository() || s.RootKey != chain.RootKey() {
 		return fmt.Errorf("%w: this drill host is one of repository %s, and the copies are of another", ErrNoRepository, s.Repository)
 	}
@@ -169,11 +201,8 @@ func (h *DrillHost) certified() error {
 		return fmt.Errorf("%w: the root certified another key for %s: enrol this host under another name", restore.ErrRefused, s.Role)
 	case known.Revoked > 0:
 		return fmt.Errorf("%w: the key of this drill host was revoked, by record %d: enrol it anew under another name, with another state directory", restore.ErrRefused, known.Revoked)
-	case s.Certificate == known.Certificate:
-		return nil
 	}
-	s.Certificate = known.Certificate
-	return saveDrillSecrets(h.StateDir, s)
+	return nil
 }
 
 // begin makes the writer of the journal, which must reach as far as the state directory knows.

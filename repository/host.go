@@ -22,6 +22,7 @@ import (
 	"lifeboat/internal/clock"
 	"lifeboat/internal/secretfile"
 	"lifeboat/journal"
+	"lifeboat/restore"
 	"lifeboat/target"
 )
 
@@ -174,6 +175,9 @@ func (h *Host) mendCopy(ctx context.Context, c *Copy) error {
 }
 
 func notInitialised(dir string) error {
+	if IsDrillHost(dir) {
+		return fmt.Errorf("%w: %s is the state directory of a drill host, which only reads: do this on the backup host", restore.ErrRefused, dir)
+	}
 	return fmt.Errorf("state directory %s: %w: `lifeboat init` starts a new repository, `lifeboat init --take-over --identity FILE` adopts an existing one", dir, ErrNotInitialised)
 }
 

@@ -29,6 +29,9 @@ func lockedHost(c Config) (*Host, error) {
 	if err := makeState(c.StateDir); err != nil {
 		return nil, err
 	}
+	if IsDrillHost(c.StateDir) {
+		return nil, notInitialised(c.StateDir)
+	}
 	lock, err := lockState(c.StateDir)
 	return &Host{Config: c, lock: lock}, err
 }

@@ -399,7 +399,7 @@ type KeyFile struct {
 	Object string    `json:"object"`
 }
 
-// KeyFiles lists the key files that the journal names.
+// KeyFiles lists the key files that the journal names, and behind them the signing keys of drill hosts, which are in no file.
 func (r *Reader) KeyFiles() []KeyFile {
 	out := []KeyFile{}
 	for _, e := range r.Chain.Entries() {
@@ -409,6 +409,12 @@ func (r *Reader) KeyFiles() []KeyFile {
 					out = append(out, KeyFile{p[0] + " " + p[1], p[2], e.Time, e.Seq, o.Name})
 				}
 			}
+		}
+	}
+	for _, h := range r.Chain.DrillHosts() {
+		out = append(out, KeyFile{What: string(h.Role), Class: "signing", Added: r.Chain.Entries()[h.Certified-1].Time, Record: h.Certified})
+		if h.Revoked > 0 {
+			out = append(out, KeyFile{What: string(h.Role) + " revoked", Class: "signing", Added: r.Chain.Entries()[h.Revoked-1].Time, Record: h.Revoked})
 		}
 	}
 	return out

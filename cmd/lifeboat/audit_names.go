@@ -175,8 +175,20 @@ func (n *auditNames) event(e journal.Entry) string {
 		return "policy " + clean(name) + ", text " + e.Policy.Digest[:12]
 	case e.Restore != nil:
 		return n.known("source ", e.Restore.Source) + restore.FormatID(e.Restore.Snapshot) + ", to " + clean(e.Restore.Point)
+	case e.Certify != nil, e.Revoke != nil:
+		return n.key(e.Seq)
 	case e.Denied != nil:
 		return fmt.Sprintf("%s, %s, %s", clean(e.Denied.At), clean(e.Denied.Who), english.Plural(e.Denied.Count, "time", ""))
+	}
+	return ""
+}
+
+// key names the drill host whose key a record is about.
+func (n *auditNames) key(seq uint64) string {
+	for _, h := range n.chain.DrillHosts() {
+		if h.Certified == seq || h.Revoked == seq {
+			return "key of " + string(h.Role)
+		}
 	}
 	return ""
 }

@@ -27,8 +27,7 @@ type witness struct {
 // witness notes for the audit log that a restore begins. There are two records, because one at the end alone could be kept from being written: whoever
 // ends the process once the data is there would leave no trace. No restore fails because of this, nor waits for a target.
 func (x *restoring) witness(ctx context.Context, r *repository.Reader, seq uint64) witness {
-	keys := x.hostKeys()
-	if keys == nil || keys.Root != r.Chain.RootKey() {
+	if root := x.knownRoot(); root == "" || root != r.Chain.RootKey() {
 		x.note("this machine keeps no state of the repository in which it could be noted: this restore will be in no audit log")
 		return witness{func(error) {}, func() {}}
 	}
@@ -42,16 +41,22 @@ func (x *restoring) witness(ctx context.Context, r *repository.Reader, seq uint6
 		}
 	}
 	note("begun")
-	return witness{func(err error) { note(outcome(ctx, err)) }, func() { x.merge(ctx) }}
+	return witness{func(err error) { note(outcome(ctx, err)) }, func() { x.app.merge(ctx, x.access) }}
 }
 
 // merge has recorded what was noted, where that can be done right away. Otherwise the next command that writes to the repository does it.
-func (a *app) merge(ctx context.Context) {
+func (a *app) merge(ctx context.Context, x access) {
 	if ctx.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, mergeWithin)
 	defer cancel()
+	if repository.IsDrillHost(a.cfg.StateDir) {
+		if _, closing, err := a.drillHost(ctx, x); err == nil {
+			_ = closing() // what is recorded stands
+		}
+		return
+	}
 	c, err := a.hostConfig(ctx, false)
 	if err != nil {
 		return

@@ -49,6 +49,11 @@ func (a *app) copyCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if n, err := h.Enter(c.Context()); err != nil {
+					return err
+				} else if n > 0 {
+					a.note("%s of drill hosts entered", english.Plural(n, "record", ""))
+				}
 				rows := []copyRow{}
 				for _, copied := range h.Copies {
 					if to != "" && copied.Name != to {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,7 +20,7 @@ import (
 
 func (a *app) drills() *cobra.Command {
 	c := &cobra.Command{Use: "drill", Short: "Prove that backups restore, and show the proof", Args: cobra.NoArgs}
-	c.AddCommand(a.drillRun(), a.drillList(), a.drillShow(), a.drillVerify(), a.drillReview(), a.drillBundle())
+	c.AddCommand(a.drillRun(), a.drillList(), a.drillShow(), a.drillVerify(), a.drillReview(), a.drillBundle(), a.drillEnrol())
 	return c
 }
 
@@ -143,7 +144,7 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 		return err
 	}
 	soon, cancel := context.WithTimeout(ctx, recordFirst)
-	if err := a.recordNoted(soon); err != nil { // by which policy it goes, before it
+	if err := a.recordNoted(soon, x); err != nil { // by which policy it goes, before it
 		a.note("lifeboat: warning: the policies in use could not be recorded: %v", err)
 	}
 	cancel()
@@ -151,7 +152,7 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	if err != nil {
 		return err
 	}
-	d.recorded = a.recordNoted(ctx)
+	d.recorded = a.recordNoted(ctx, x)
 	if d.recorded != nil {
 		a.note("lifeboat: warning: the report is kept here and not on any copy yet: %v", d.recorded)
 	}
@@ -229,6 +230,7 @@ type drillRow struct {
 	RTO      int64      `json:"rto_ms"`
 	RPO      int64      `json:"rpo_ms"`
 	Result   string     `json:"result"`
+	Host     string     `json:"host"` // role of the drill host that made it; empty: the backup host
 }
 
 func (a *app) drillList() *cobra.Command {
@@ -246,7 +248,7 @@ func (a *app) drillList() *cobra.Command {
 			rows := []drillRow{}
 			names := a.drillNames(r)
 			for _, d := range all {
-				row := drillRow{Report: d.Report, At: d.At.UTC(), Source: names(d.Source), Copy: names(d.Copy), Mode: d.Mode, Due: d.Due, Missed: len(d.Missed), RTO: d.RTO, RPO: d.RPO, Result: d.Result}
+				row := drillRow{Report: d.Report, At: d.At.UTC(), Source: names(d.Source), Copy: names(d.Copy), Mode: d.Mode, Due: d.Due, Missed: len(d.Missed), RTO: d.RTO, RPO: d.RPO, Result: d.Result, Host: string(d.Host)}
 				if d.Entry != nil {
 					row.Record = d.Entry.Seq
 				}
@@ -259,10 +261,10 @@ func (a *app) drillList() *cobra.Command {
 				return a.printJSON(rows)
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "REPORT\tTIME\tSOURCE\tCOPY\tMODE\tSNAPSHOT\tRTO\tRPO\tMISSED\tRESULT")
+			fmt.Fprintln(w, "REPORT\tTIME\tSOURCE\tCOPY\tMODE\tSNAPSHOT\tRTO\tRPO\tMISSED\tHOST\tRESULT")
 			for _, row := range rows {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", row.Report[:12], row.At.Format(time.RFC3339), row.Source, row.Copy, row.Mode, row.Snapshot,
-					(time.Duration(row.RTO) * time.Millisecond).Round(time.Millisecond), (time.Duration(row.RPO) * time.Millisecond).Round(time.Second), row.Missed, row.Result)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", row.Report[:12], row.At.Format(time.RFC3339), row.Source, row.Copy, row.Mode, row.Snapshot,
+					(time.Duration(row.RTO) * time.Millisecond).Round(time.Millisecond), (time.Duration(row.RPO) * time.Millisecond).Round(time.Second), row.Missed, cmp.Or(row.Host, "backup host"), row.Result)
 			}
 			return w.Flush()
 		},

@@ -126,8 +126,9 @@ func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.Dr
 		chain = known
 	}
 	r.Log.Previous = ""
+	host := repository.Role(a.cfg.StateDir)
 	for _, d := range repository.Drills(chain, waiting) {
-		if d.Source == body.Source {
+		if d.Source == body.Source && d.Host == host {
 			r.Log.Previous = d.Report
 		}
 	}
@@ -147,7 +148,14 @@ func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.Dr
 }
 
 // recordNoted brings to the journal what waits for it, and how the policies read; nil also where a run that is under way will.
-func (a *app) recordNoted(ctx context.Context) error {
+func (a *app) recordNoted(ctx context.Context, x access) error {
+	if repository.IsDrillHost(a.cfg.StateDir) {
+		err := a.fork().recordOnDrillHost(ctx, x)
+		if errors.Is(err, repository.ErrLocked) {
+			return nil
+		}
+		return err
+	}
 	h, err := a.fork().host(ctx)
 	if errors.Is(err, repository.ErrLocked) {
 		return nil

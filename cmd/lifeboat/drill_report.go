@@ -45,7 +45,7 @@ func (d *drilling) facts() error {
 	if err != nil {
 		return err
 	}
-	r := &evidence.Report{Schema: evidence.Schema, ID: newDrillID(now), Environment: evidence.Environment{Name: d.cfg.Repository}, Tool: tool(), Host: machine(d.rule.Drill.IdentityAccepted),
+	r := &evidence.Report{Schema: evidence.Schema, ID: newDrillID(now), Environment: evidence.Environment{Name: d.cfg.Repository}, Tool: tool(), Host: machine(d.rule.Drill.IdentityAccepted && !repository.IsDrillHost(d.cfg.StateDir)),
 		Policy: policyFacts(d.rule, source, text), Timeline: []evidence.Phase{}, Trend: []evidence.Past{}, Checks: []evidence.Check{}, Errors: []string{}, Findings: []evidence.Finding{},
 		Controls: evidence.Controls(), Result: evidence.Pass}
 	r.Trigger = evidence.Trigger{Kind: manualDrill, By: by(), From: origin(), Reason: d.reason}

@@ -108,6 +108,9 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	if err := d.unlock(ctx, d.access, d.all, true); err != nil {
 		return err
 	}
+	if err := repository.MaySign(d.cfg.StateDir, d.all.Chain); err != nil {
+		return err
+	}
 	if err := d.apart(); err != nil {
 		return err
 	}

@@ -233,7 +233,7 @@ func (a *app) drillReview() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.recordNoted(c.Context()); err != nil {
+			if err := a.recordNoted(c.Context(), x); err != nil {
 				a.note("lifeboat: warning: the review is kept here and not on any copy yet: %v", err)
 			}
 			_, err = fmt.Fprintf(a.out, "reviewed: %s by %s\n", o.Report.ID, as)

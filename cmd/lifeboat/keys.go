@@ -41,7 +41,7 @@ func (a *app) keys() *cobra.Command {
 		},
 	}
 	x.flags(list)
-	c.AddCommand(a.jsonFlag(list), a.reseal(), a.rotate())
+	c.AddCommand(a.jsonFlag(list), a.reseal(), a.rotate(), a.certify(), a.revoke())
 	return c
 }
 

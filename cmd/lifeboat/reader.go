@@ -192,8 +192,8 @@ func (a *app) trust(x access, r *repository.Reader) error {
 	case len(noted) > 0:
 		return fmt.Errorf("%w: the identity file notes other repositories only, and this is %s: give the fingerprint on its recovery sheet to --trust", errTrust, r.Chain.Repository())
 	}
-	if keys := a.hostKeys(); keys != nil {
-		if keys.Root != r.Chain.RootKey() {
+	if root := a.knownRoot(); root != "" {
+		if root != r.Chain.RootKey() {
 			return fmt.Errorf("%w: this host knows another root key", errTrust)
 		}
 		return nil
@@ -204,6 +204,17 @@ func (a *app) trust(x access, r *repository.Reader) error {
 	a.unverified = fingerprint
 	a.note("origin unverified: compare %s with your recovery sheet, or repeat with --trust FINGERPRINT", fingerprint)
 	return nil
+}
+
+// knownRoot is the root key that the configured state directory knows; empty where it knows none.
+func (a *app) knownRoot() string {
+	if keys := a.hostKeys(); keys != nil {
+		return keys.Root
+	}
+	if cfg, err := a.config(); err == nil {
+		return repository.DrillRoot(cfg.StateDir)
+	}
+	return ""
 }
 
 // hostKeys returns the keys of the configured state directory; nil where there is none that can be read.
