@@ -31,6 +31,8 @@ type Wiring interface {
 	Drill(ctx context.Context, cfg *config.Config, j DrillJob) (*DrillResult, error)
 	// Bury removes what drills left that were killed, and keeps a report of each.
 	Bury(ctx context.Context, cfg *config.Config) ([]DrillResult, error)
+	// DrillHost opens the state directory of a drill host, and closing closes it.
+	DrillHost(ctx context.Context, cfg *config.Config) (h *repository.DrillHost, closing func() error, err error)
 }
 
 // Options are what a daemon needs.
@@ -41,6 +43,8 @@ type Options struct {
 	Now     clock.Clock
 	By      string // user and host, for the journal
 	Version string
+	// Drills says that this is a drill host: its daemon makes the drills of all policies, and does nothing else.
+	Drills bool
 	// Identity says that the Wiring has one, and drills can be made.
 	Identity bool
 	Log      *slog.Logger
@@ -86,6 +90,10 @@ type Daemon struct {
 
 	recorded *config.Config // whose policies are in the journal,
 	record   time.Time      // and when it is tried again to record those in use
+
+	hosts    bool      // there are drill hosts,
+	entered  time.Time // and what they did was last entered then
+	observed time.Time // on a drill host: when the copies were last read
 }
 
 // Run runs the policies until ctx ends. It refuses where another daemon has the state directory, or nothing was initialised there.
@@ -105,7 +113,11 @@ func Run(ctx context.Context, o Options) error {
 	if err := d.recall(cfg.StateDir); err != nil {
 		return err
 	}
-	if err := d.learn(ctx, cfg); ctx.Err() != nil {
+	learn := func() error { return d.learn(ctx, cfg) }
+	if o.Drills {
+		learn = func() error { return d.observeFirst(ctx) }
+	}
+	if err := learn(); ctx.Err() != nil {
 		return nil // an end that was asked for
 	} else if err != nil {
 		return err
@@ -179,8 +191,11 @@ func (d *Daemon) adopt(ctx context.Context, old, cfg *config.Config) {
 		return !ok
 	})
 	d.mu.Unlock()
-	d.metrics.expect(cfg)
 	d.notifications(ctx, cfg)
+	if d.Drills {
+		return
+	}
+	d.metrics.expect(cfg)
 	d.streaming(ctx, old, cfg)
 }
 

@@ -134,7 +134,7 @@ func (d *Daemon) lookForDrills(now time.Time, cfg *config.Config) {
 	for _, p := range cfg.Policies {
 		due, ok := d.drillDue(now, p)
 		databases := Databases(cfg, p)
-		if !ok || !d.Identity || !p.Drill.IdentityAccepted || len(databases) == 0 {
+		if !ok || !d.here(p) || len(databases) == 0 {
 			continue
 		}
 		d.mu.Lock()
@@ -159,7 +159,7 @@ func (d *Daemon) enqueueDrill(j DrillJob) {
 		}
 		if result != nil {
 			d.drilled(*result)
-			err = d.withHost(ctx, nil, func(*repository.Host) error { return nil }) // records it, and learns that it was made
+			err = d.recordDrill(ctx)
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -173,6 +173,14 @@ func (d *Daemon) enqueueDrill(j DrillJob) {
 			known.trouble = trouble{}
 		}
 	}})
+}
+
+// recordDrill records a drill, and learns that it was made.
+func (d *Daemon) recordDrill(ctx context.Context) error {
+	if d.Drills {
+		return d.observe(ctx)
+	}
+	return d.withHost(ctx, nil, func(*repository.Host) error { return nil })
 }
 
 // bury reports drills that were killed, which the next start finds.
@@ -230,7 +238,7 @@ func (d *Daemon) whyNoDrill(p config.Policy) string {
 	switch {
 	case !d.Identity:
 		return "this daemon has no identity: start one with --identity where drills shall run, or make one by hand with `lifeboat drill run " + p.Name + " --identity FILE`"
-	case !p.Drill.IdentityAccepted:
+	case !d.here(p):
 		return "the policy does not accept an identity on the backup host (drill.identity_on_host)"
 	case known != nil && known.trouble.Count > 0:
 		return known.trouble.Why
@@ -282,14 +290,14 @@ func (k *policyDrills) status(p config.Policy, now time.Time) (s DrillStatus, ok
 func (d *Daemon) drillStatus(now time.Time, cfg *config.Config) []DrillStatus {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return statuses(d.drills, cfg, now, d.Identity)
+	return statuses(d.drills, cfg, now, d.here)
 }
 
-func statuses(all map[string]*policyDrills, cfg *config.Config, now time.Time, identity bool) []DrillStatus {
+func statuses(all map[string]*policyDrills, cfg *config.Config, now time.Time, here func(config.Policy) bool) []DrillStatus {
 	out := []DrillStatus{}
 	for _, p := range cfg.Policies {
 		if s, ok := all[p.Name].status(p, now); ok {
-			s.Here = identity && p.Drill.IdentityAccepted
+			s.Here = here(p)
 			out = append(out, s)
 		}
 	}
@@ -298,7 +306,7 @@ func statuses(all map[string]*policyDrills, cfg *config.Config, now time.Time, i
 
 // DrillsOf is how the drills of all policies stand by a journal, where no daemon can be asked.
 func DrillsOf(stateDir string, chain *journal.Chain, opaque func(string) string, cfg *config.Config, now time.Time) []DrillStatus {
-	return statuses(drillsOf(stateDir, chain, opaque, cfg), cfg, now, false)
+	return statuses(drillsOf(stateDir, chain, opaque, cfg), cfg, now, func(config.Policy) bool { return false })
 }
 
 // Trouble says what is wrong with the drills of a policy; empty where nothing is.

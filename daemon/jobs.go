@@ -407,7 +407,9 @@ func (d *Daemon) enqueueCheck(target string) {
 }
 
 // RecordPolicies records how the policies read that are in use.
-func RecordPolicies(ctx context.Context, h *repository.Host, cfg *config.Config) error {
+func RecordPolicies(ctx context.Context, h interface {
+	RecordPolicies(context.Context, map[string][]byte) error
+}, cfg *config.Config) error {
 	texts, err := config.PolicyTexts(cfg)
 	if err != nil {
 		return err

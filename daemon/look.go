@@ -13,6 +13,19 @@ import (
 // look puts everything that is due into the queue.
 func (d *Daemon) look() {
 	now, cfg := d.Now(), d.config()
+	d.lookForDrills(now, cfg)
+	if d.Drills {
+		d.enqueueObserve(now)
+	} else {
+		d.lookForBackups(now, cfg)
+	}
+	d.mu.Lock()
+	d.ticked, d.turned = now, clock.System()
+	d.mu.Unlock()
+}
+
+// lookForBackups puts into the queue what the writer has to do.
+func (d *Daemon) lookForBackups(now time.Time, cfg *config.Config) {
 	if d.recordDue(now) {
 		d.enqueueRecord()
 	}
@@ -29,16 +42,13 @@ func (d *Daemon) look() {
 			d.enqueueCheck(t.Name)
 		}
 	}
-	d.lookForDrills(now, cfg)
 	if d.pruneDue(now, cfg) {
 		d.enqueuePrune()
 	}
 	if d.copyDue(now) {
 		d.enqueueCopy()
 	}
-	d.mu.Lock()
-	d.ticked, d.turned = now, clock.System()
-	d.mu.Unlock()
+	d.enqueueEnter(now)
 }
 
 // due says which snapshot of a source is due: by schedule, or because something happened.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lifeboat/config"
@@ -88,14 +89,11 @@ func (d *Daemon) learnt(h *repository.Host, cfg *config.Config) {
 	}
 	done := DoneOf(h.Chain().Entries(), repository.DamagedEverywhere(h.StateDir, h.Copies)) // what was dropped since served its time, too
 	held, copies, drills := h.Alarmed(), copiesOf(h), drillsOf(h.StateDir, h.Chain(), h.Opaque, cfg)
+	hosts := slices.ContainsFunc(h.Chain().DrillHosts(), func(h *journal.DrillHost) bool { return h.Revoked == 0 })
+	d.learntDrills(drills)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, known := range drills {
-		if before := d.drills[name]; before != nil {
-			known.trouble = before.trouble
-		}
-	}
-	d.drills = drills
+	d.hosts = hosts
 	for _, s := range cfg.Sources {
 		known, opaque := d.source(s.Name), h.Opaque(s.Name)
 		known.done, known.last, known.held = done[opaque], newest[opaque], held[opaque]

@@ -129,6 +129,9 @@ func (d *Daemon) fill(s *Status, now time.Time) string {
 		s.Notify = d.mute.Error()
 	}
 	for _, p := range d.cfg.Policies {
+		if d.Drills {
+			break // nothing is backed up here
+		}
 		schedule := ScheduleOf(p)
 		for _, name := range p.Sources {
 			known := d.source(name)
@@ -188,7 +191,7 @@ func (d *Daemon) Alive() bool {
 
 // troubles counts what people were told of and is not over, by the first part of its key.
 func (d *Daemon) troubles() map[string]int {
-	out := map[string]int{"backup": 0, "late": 0, "log": 0, "gap": 0, "target": 0, "check": 0, "source": 0, "prune": 0, "anomaly": 0, "locks": 0, "unchecked": 0, "drill": 0, "overdue": 0}
+	out := map[string]int{"backup": 0, "late": 0, "log": 0, "gap": 0, "target": 0, "check": 0, "source": 0, "prune": 0, "anomaly": 0, "locks": 0, "unchecked": 0, "drill": 0, "overdue": 0, "unheard": 0}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for key := range d.told {

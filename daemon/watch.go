@@ -29,11 +29,14 @@ func (d *Daemon) watch(ctx context.Context) {
 	if early {
 		return
 	}
-	d.stalled(ctx, now, cfg)
-	d.lapsing(now)
 	d.gone(cfg)
 	d.overdue(now, cfg)
 	d.bury()
+	if d.Drills {
+		return
+	}
+	d.stalled(ctx, now, cfg)
+	d.lapsing(now)
 	for _, p := range cfg.Policies {
 		allowed := allowedAge(p, now)
 		for _, name := range p.Sources {
@@ -119,7 +122,7 @@ func (d *Daemon) gone(cfg *config.Config) {
 		kind, name, _ := strings.Cut(key, "/")
 		stays := true
 		switch kind {
-		case pruneKey:
+		case pruneKey, unheardKey:
 		case "target", "check", "unchecked", "locks":
 			_, stays = cfg.Target(name)
 		case "log":

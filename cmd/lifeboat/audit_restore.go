@@ -52,7 +52,7 @@ func (a *app) merge(ctx context.Context, x access) {
 	ctx, cancel := context.WithTimeout(ctx, mergeWithin)
 	defer cancel()
 	if repository.IsDrillHost(a.cfg.StateDir) {
-		if _, closing, err := a.drillHost(ctx, x); err == nil {
+		if _, closing, err := a.drillHost(ctx, x, origin()); err == nil {
 			_ = closing() // what is recorded stands
 		}
 		return

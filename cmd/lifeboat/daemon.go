@@ -15,15 +15,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
+	"lifeboat/crypto"
 	"lifeboat/daemon"
 	"lifeboat/internal/clock"
 	"lifeboat/repository"
+	"lifeboat/restore"
 	"lifeboat/snapshot"
 )
 
 func (a *app) daemon() *cobra.Command {
 	var format string
-	var verbose bool
+	var verbose, drills bool
 	var x access
 	c := &cobra.Command{
 		Use:   "daemon",
@@ -44,6 +46,9 @@ func (a *app) daemon() *cobra.Command {
 				return err
 			}
 			identity := identityPath(x)
+			if err := a.maySwitch(drills, identity, file); err != nil {
+				return err
+			}
 			reload, stop := reloads(c.Context())
 			defer stop()
 			err = daemon.Run(c.Context(), daemon.Options{
@@ -54,15 +59,33 @@ func (a *app) daemon() *cobra.Command {
 					}
 					return cfg, nil
 				},
-				Reload: reload, Wiring: &wiring{now: a.now, log: log, identity: identity}, Identity: identity != "", Now: a.now, By: by(), Version: buildVersion(), Log: log, Notify: supervisor(log),
+				Reload: reload, Wiring: &wiring{now: a.now, log: log, identity: identity}, Identity: identity != "", Drills: drills, Now: a.now, By: by(), Version: buildVersion(), Log: log, Notify: supervisor(log),
 			})
 			return err
 		},
 	}
 	c.Flags().StringVar(&format, "log-format", "text", "`FORMAT` of log lines: text or json")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
-	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE` for the drills of policies that accept it on this host (default $LIFEBOAT_IDENTITY_FILE)")
+	c.Flags().BoolVar(&drills, "drills", false, "only make the drills of all policies: this is a drill host, which reads the copies")
+	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE` for drills: with --drills of all policies, else of those that accept it on this host (default $LIFEBOAT_IDENTITY_FILE)")
 	return c
+}
+
+// maySwitch refuses a daemon of the other kind than its state directory is for.
+func (a *app) maySwitch(drills bool, identity, file string) error {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return usageError{err}
+	}
+	switch is := repository.IsDrillHost(cfg.StateDir); {
+	case drills && !is:
+		return fmt.Errorf("%w: %s is not the state directory of a drill host: `lifeboat drill enrol NAME` makes one", restore.ErrRefused, cfg.StateDir)
+	case !drills && is:
+		return fmt.Errorf("%w: %s is the state directory of a drill host: start its daemon with --drills", restore.ErrRefused, cfg.StateDir)
+	case drills && identity == "":
+		return fmt.Errorf("%w: drills restore: give the identity with --identity FILE, or $LIFEBOAT_IDENTITY_FILE", crypto.ErrIdentity)
+	}
+	return nil
 }
 
 // logger writes lines for people or programs. Where journald reads them it adds the time by itself, and takes the priority of a line of text from its beginning.
@@ -193,6 +216,13 @@ func (w *wiring) Bury(ctx context.Context, cfg *config.Config) (out []daemon.Dri
 		out = append(out, *d.result())
 	}
 	return out, err
+}
+
+// DrillHost implements daemon.Wiring.
+func (w *wiring) DrillHost(ctx context.Context, cfg *config.Config) (*repository.DrillHost, func() error, error) {
+	a := w.fresh(cfg)
+	a.beside = w.app(cfg)
+	return a.drillHost(ctx, access{identity: w.identity}, daemon.From)
 }
 
 // Check implements daemon.Wiring.

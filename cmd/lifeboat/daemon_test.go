@@ -49,12 +49,19 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// daemon starts one, with more environment. The test ends it.
-func (x *fixture) daemon(env ...string) *life {
+// daemon starts one, with more environment, and flags. The test ends it.
+func (x *fixture) daemon(more ...string) *life {
 	x.t.Helper()
 	l := &life{x: x, log: &lockedBuffer{}}
 	l.cmd = exec.Command("lifeboat", "-c", x.path("lifeboat.yaml"), "daemon")
-	l.cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
+	l.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	for _, s := range more {
+		if strings.HasPrefix(s, "--") {
+			l.cmd.Args = append(l.cmd.Args, s)
+		} else {
+			l.cmd.Env = append(l.cmd.Env, s)
+		}
+	}
 	l.cmd.Stderr = l.log
 	if x.as != nil { // who may not get to the other program
 		path, err := realProgram()

@@ -53,8 +53,8 @@ func (a *app) drillEnrol() *cobra.Command {
 	return c
 }
 
-// drillHost opens the state directory of a drill host. closing closes it, and what it reads.
-func (a *app) drillHost(ctx context.Context, x access) (h *repository.DrillHost, closing func() error, err error) {
+// drillHost opens the state directory of a drill host; from is where who acts sits. closing closes it, and what it reads.
+func (a *app) drillHost(ctx context.Context, x access, from string) (h *repository.DrillHost, closing func() error, err error) {
 	_, r, err := a.reader(ctx, access{identity: x.identity, trust: x.trust})
 	if err != nil {
 		return nil, nil, err
@@ -73,7 +73,7 @@ func (a *app) drillHost(ctx context.Context, x access) (h *repository.DrillHost,
 	if err != nil {
 		return nil, nil, err
 	}
-	copies = c.Copies
+	copies, c.From = c.Copies, from
 	if h, err = repository.OpenDrillHost(ctx, c, r); err != nil {
 		return nil, nil, err
 	}
@@ -87,7 +87,7 @@ func (a *app) drillHost(ctx context.Context, x access) (h *repository.DrillHost,
 
 // recordOnDrillHost records what waits in the journal of a drill host, and how its policies read.
 func (a *app) recordOnDrillHost(ctx context.Context, x access) error {
-	h, closing, err := a.drillHost(ctx, x)
+	h, closing, err := a.drillHost(ctx, x, origin())
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -166,6 +167,9 @@ func (a *app) head() (journal.Head, error) {
 	cfg, err := a.config()
 	if err != nil {
 		return journal.Head{}, err
+	}
+	if repository.IsDrillHost(cfg.StateDir) {
+		return journal.Head{}, fs.ErrNotExist // what it keeps is the head of its own journal
 	}
 	return journal.ReadHead(cfg.StateDir)
 }

@@ -66,6 +66,7 @@ type statusReport struct {
 
 func (a *app) status() *cobra.Command {
 	var watch bool
+	var x access
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the last backup of every source, the state of every copy, and what the daemon does",
@@ -74,7 +75,6 @@ func (a *app) status() *cobra.Command {
 			if watch {
 				return a.watch(c.Context())
 			}
-			x := access{}
 			before, _ := a.head() // than the copies, so that a commit meanwhile leaves none behind; without one they alone tell
 			r, list, err := a.list(c.Context(), x, nil)
 			if err != nil {
@@ -90,7 +90,7 @@ func (a *app) status() *cobra.Command {
 				head = max(head, p.Position)
 			}
 			report.copies(positions, head)
-			if known, err := journal.ReadHead(a.cfg.StateDir); err == nil && known.Seq <= r.Chain.Len() && (known.Seq < r.Chain.Len() || journal.Hash(r.Chain.Entries()[known.Seq-1].Raw) != known.Hash) {
+			if known, err := a.head(); err == nil && known.Seq <= r.Chain.Len() && (known.Seq < r.Chain.Len() || journal.Hash(r.Chain.Entries()[known.Seq-1].Raw) != known.Hash) {
 				report.Foreign = "the copies hold records that this host did not write: every backup will be refused; run `lifeboat backup` to see what to do"
 			}
 			if report.Foreign != "" {
@@ -111,6 +111,7 @@ func (a *app) status() *cobra.Command {
 			return a.reported(report)
 		},
 	}
+	c.Flags().StringVar(&x.identity, "identity", "", "identity `FILE`, which a drill host needs (default $LIFEBOAT_IDENTITY_FILE)")
 	c.Flags().BoolVar(&watch, "watch", false, "show what the daemon does, until interrupted")
 	return a.jsonFlag(c)
 }

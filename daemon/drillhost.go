@@ -1,0 +1,163 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"lifeboat/config"
+	"lifeboat/crypto"
+	"lifeboat/notify"
+	"lifeboat/repository"
+	"lifeboat/restore"
+)
+
+// On a drill host, the daemon makes the drills of all policies and nothing else: what there is to drill it reads from the copies.
+
+const (
+	observeKey = "observe"
+	enterKey   = "enter"
+	unheardKey = "unheard"
+)
+
+// observeFirst is observe for the start: what has to be put right by somebody ends it, what may pass does not.
+func (d *Daemon) observeFirst(ctx context.Context) error {
+	err := d.observe(ctx)
+	for _, refusal := range []error{restore.ErrRefused, repository.ErrNoRepository, crypto.ErrIdentity} {
+		if errors.Is(err, refusal) {
+			return err
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		d.Log.Error("what there is to drill cannot be read yet", "error", err)
+	}
+	return ctx.Err()
+}
+
+// observe learns what the copies hold, and brings there what this drill host recorded.
+func (d *Daemon) observe(ctx context.Context) error {
+	defer func() {
+		d.mu.Lock()
+		d.observed = d.Now()
+		d.mu.Unlock()
+	}()
+	cfg := d.config()
+	h, closing, err := d.Wiring.DrillHost(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	err = RecordPolicies(ctx, h, cfg)
+	d.learntDrills(drillsOf(cfg.StateDir, h.Repository.Chain, h.Opaque, cfg))
+	d.heard(h)
+	return errors.Join(err, closing())
+}
+
+// heard takes in which copies took the journal of this drill host. That a copy may only be read is as it should be; where all are so, nobody hears of its drills.
+func (d *Daemon) heard(h *repository.DrillHost) {
+	var anywhere bool
+	var why []error
+	d.mu.Lock()
+	for name, err := range h.Pushed {
+		t := targetState{seen: true, position: h.Repository.Chain.Len()}
+		readOnly := errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+		if err != nil && !readOnly {
+			t.err = err.Error()
+		}
+		if err != nil {
+			why = append(why, fmt.Errorf("target %s: %w", name, err))
+		}
+		anywhere = anywhere || err == nil
+		*d.target(name) = t
+	}
+	d.mu.Unlock()
+	e := notify.Event{Key: unheardKey, Kind: notify.Drill, Severity: notify.Warning, Title: "no target takes what this drill host records",
+		Detail: fmt.Sprintf("the backup host cannot enter it: let this host write below hosts/ on one of them: %v", errors.Join(why...))}
+	if anywhere {
+		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, "what this drill host records stands on a target again", ""
+	}
+	d.tell(e)
+}
+
+func (d *Daemon) learntDrills(drills map[string]*policyDrills) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, known := range drills {
+		if before := d.drills[name]; before != nil {
+			known.trouble = before.trouble
+		}
+	}
+	d.drills = drills
+}
+
+// elapsed reports whether something is to be done again that was last done, or tried, at a time.
+func elapsed(now, last time.Time) bool { return now.Sub(last) >= copyEvery || now.Before(last) }
+
+func (d *Daemon) enqueueObserve(now time.Time) {
+	d.mu.Lock()
+	due := elapsed(now, d.observed)
+	d.mu.Unlock()
+	if !due {
+		return
+	}
+	d.queue.add(&job{key: observeKey, what: "reading the copies", claim: writer, do: func(ctx context.Context) {
+		err := d.observe(ctx)
+		if err != nil && ctx.Err() == nil {
+			d.Log.Error("what there is to drill cannot be read", "error", err)
+		}
+	}})
+}
+
+// enqueueEnter enters, on the backup host, what drill hosts did.
+func (d *Daemon) enqueueEnter(now time.Time) {
+	d.mu.Lock()
+	due := d.hosts && elapsed(now, d.entered)
+	d.mu.Unlock()
+	if !due {
+		return
+	}
+	d.queue.add(&job{key: enterKey, what: "entering what drill hosts did", claim: writer, do: func(ctx context.Context) {
+		var results []DrillResult
+		err := d.withHost(ctx, nil, func(h *repository.Host) error {
+			known := h.Chain().Len()
+			_, err := h.Enter(ctx)
+			results = d.enteredDrills(h, known)
+			return err
+		})
+		d.mu.Lock()
+		d.entered = d.Now()
+		d.mu.Unlock()
+		for _, r := range results {
+			d.drilled(r)
+		}
+		if err != nil && ctx.Err() == nil {
+			d.Log.Error("what drill hosts did is not all entered", "error", err)
+		}
+	}})
+}
+
+// enteredDrills are the drills of drill hosts behind the first records.
+func (d *Daemon) enteredDrills(h *repository.Host, known uint64) (out []DrillResult) {
+	cfg := d.config()
+	for _, drill := range repository.Drills(h.Chain(), nil) {
+		if drill.Host == "" || drill.Entry.Seq <= known {
+			continue
+		}
+		run := RunOf(drill, h.Opaque, cfg)
+		r := DrillResult{ID: drill.Report[:12], Source: run.Source, Copy: run.Copy, Mode: drill.Mode, Result: drill.Result, Detail: "; made by " + string(drill.Host)}
+		for _, p := range cfg.Policies {
+			if h.Opaque(repository.OpaquePolicy+p.Name) == drill.Policy {
+				r.Policy = p.Name
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// here reports whether this daemon may make the drills of a policy.
+func (d *Daemon) here(p config.Policy) bool {
+	return d.Identity && (d.Drills || p.Drill.IdentityAccepted)
+}
