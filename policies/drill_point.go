@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lifeboat/internal/calendar"
+	"lifeboat/internal/phrase"
 )
 
 // ErrNoPoint is wrapped where there is nothing to restore.
@@ -78,7 +79,7 @@ type DrillPoint struct {
 //	int.from_bytes(hashlib.sha256(bytes.fromhex(seed)).digest(), "big") % n
 func PickPoint(sel Select, seed [16]byte, now time.Time, window calendar.Duration, reach DrillReach) (DrillPoint, error) {
 	if sel == SelectLatest {
-		return DrillPoint{Population: "the newest point alone: nothing was drawn"}, nil
+		return DrillPoint{Population: phrase.NewestPoint.Say()}, nil
 	}
 	in := Interval{To: now.UTC().Truncate(time.Millisecond)}
 	if !window.IsZero() {

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize/english"
-
 	"lifeboat/internal/calendar"
+	"lifeboat/internal/phrase"
 )
 
 // stamp is how times stand in a population: with the milliseconds that are counted.
@@ -25,10 +24,10 @@ const (
 func (s spans) population(i int64) string {
 	list := make([]string, 0, len(s))
 	for _, one := range s {
-		list = append(list, time.UnixMilli(one.from).UTC().Format(stamp)+" to "+time.UnixMilli(one.to).UTC().Format(stamp))
+		list = append(list, fromTo(Interval{time.UnixMilli(one.from), time.UnixMilli(one.to)}))
 	}
 	n := s.count()
-	return fmt.Sprintf("%d milliseconds (%s) in %s: %s; number %d was drawn", n, time.Duration(n)*time.Millisecond, english.Plural(len(s), "interval", ""), listed(list), i)
+	return phrase.DrawnMoment.Say(n, time.Duration(n)*time.Millisecond, phrase.Interval.Count(len(s)), listed(list), i)
 }
 
 func snapshotPopulation(snapshots []DrillSnapshot, i int64) string {
@@ -36,7 +35,7 @@ func snapshotPopulation(snapshots []DrillSnapshot, i int64) string {
 	for _, s := range snapshots {
 		list = append(list, s.ID)
 	}
-	return fmt.Sprintf("%s: %s; number %d was drawn", english.Plural(len(list), "snapshot", ""), listed(list), i)
+	return phrase.DrawnSnapshot.Say(phrase.Snapshot.Count(len(list)), listed(list), i)
 }
 
 // listed lists all, or where they are too many the first and the last, and a digest by which a list of all can be proven.
@@ -44,7 +43,7 @@ func listed(list []string) string {
 	if len(list) <= maxListed {
 		return strings.Join(list, ", ")
 	}
-	return fmt.Sprintf("%s ... %s (SHA-256 of all, each with a line feed: %x)", list[0], list[len(list)-1], sha256.Sum256([]byte(strings.Join(list, "\n")+"\n")))
+	return phrase.Abridged.Say(list[0], list[len(list)-1], fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(list, "\n")+"\n"))))
 }
 
 // snapshotsOf divides snapshots into those of a window, in order of time, and what is left out.
@@ -57,24 +56,24 @@ func snapshotsOf(all []DrillSnapshot, in Interval, window calendar.Duration) (ou
 		case s.Taken.After(in.To):
 			ahead++
 		case s.Against != "":
-			excluded = append(excluded, Excluded{"snapshot " + s.ID, s.Against})
+			excluded = append(excluded, Excluded{phrase.TheSnapshot.Say(s.ID), s.Against})
 		default:
 			out = append(out, s)
 		}
 	}
 	slices.SortFunc(out, func(a, b DrillSnapshot) int { return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.ID, b.ID)) })
-	excluded = bounded(excluded, "snapshots")
+	excluded = bounded(excluded, phrase.MoreSnapshots)
 	if old > 0 {
-		excluded = append(excluded, Excluded{english.Plural(old, "snapshot", "") + " before " + in.From.Format(stamp), outside(window)})
+		excluded = append(excluded, Excluded{phrase.BeforeWindow.Say(phrase.Snapshot.Count(old), in.From.Format(stamp)), outside(window)})
 	}
 	if ahead > 0 {
-		excluded = append(excluded, Excluded{english.Plural(ahead, "snapshot", "") + " after " + in.To.Format(stamp), "it is not yet that time"})
+		excluded = append(excluded, Excluded{phrase.BehindWindow.Say(phrase.Snapshot.Count(ahead), in.To.Format(stamp)), phrase.NotYet.Say()})
 	}
 	return out, excluded
 }
 
 func outside(window calendar.Duration) string {
-	return "outside of the window of " + window.Words()
+	return phrase.OutsideOfWindow.Say(window.Words())
 }
 
 // leftOut says what of the time of a source cannot be drawn: gaps, and what is outside of a window.
@@ -84,12 +83,12 @@ func (r DrillReach) leftOut(in Interval, window calendar.Duration) (out []Exclud
 			out = append(out, Excluded{fromTo(g.Interval), g.Reason})
 		}
 	}
-	out = bounded(out, "gaps")
+	out = bounded(out, phrase.MoreGaps)
 	if before := spansOf(r.Intervals, Interval{To: in.From.Add(-time.Millisecond)}); !in.From.IsZero() && len(before) > 0 {
 		out = append(out, Excluded{outsideWords(before), outside(window)})
 	}
 	if after := spansOf(r.Intervals, Interval{From: in.To.Add(time.Millisecond), To: farAway}); len(after) > 0 {
-		out = append(out, Excluded{outsideWords(after), "it is not yet that time"})
+		out = append(out, Excluded{outsideWords(after), phrase.NotYet.Say()})
 	}
 	return out
 }
@@ -98,17 +97,17 @@ func (r DrillReach) leftOut(in Interval, window calendar.Duration) (out []Exclud
 var farAway = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 func outsideWords(s spans) string {
-	return fmt.Sprintf("%d milliseconds of %s", s.count(), fromTo(Interval{time.UnixMilli(s[0].from), time.UnixMilli(s[len(s)-1].to)}))
+	return phrase.MillisecondsOf.Say(s.count(), fromTo(Interval{time.UnixMilli(s[0].from), time.UnixMilli(s[len(s)-1].to)}))
 }
 
 func fromTo(i Interval) string {
-	return i.From.UTC().Format(stamp) + " to " + i.To.UTC().Format(stamp)
+	return phrase.FromTo.Say(i.From.UTC().Format(stamp), i.To.UTC().Format(stamp))
 }
 
 // bounded keeps the first of what is left out, and counts the rest.
-func bounded(all []Excluded, what string) []Excluded {
+func bounded(all []Excluded, more phrase.Phrase) []Excluded {
 	if len(all) <= maxExcluded {
 		return all
 	}
-	return append(all[:maxExcluded:maxExcluded], Excluded{fmt.Sprintf("%d more %s", len(all)-maxExcluded, what), "as those before, each for its own reason"})
+	return append(all[:maxExcluded:maxExcluded], Excluded{more.Say(len(all) - maxExcluded), phrase.EachReason.Say()})
 }

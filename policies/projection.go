@@ -1,15 +1,14 @@
 package policies
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/dustin/go-humanize/english"
 
 	"lifeboat/internal/calendar"
+	"lifeboat/internal/phrase"
 )
 
 // DefaultRTO is how long a restore may take where a policy says nothing of it.
@@ -80,7 +79,7 @@ func Project(drills []Restored, size, logSize int64) (p Projection, ok bool) {
 		spread = max(spread, total/20)
 		p.Low, p.High = seconds(max(0, total-spread)), seconds(total+spread)
 	} else {
-		p.Model += "; it is not known how far that is off: from half to double"
+		p.Model += "; " + phrase.ModelVague.Say()
 	}
 	return p, true
 }
@@ -170,24 +169,24 @@ func errorOf(drills []Restored, m model) float64 {
 }
 
 func (m model) words() string {
-	return fmt.Sprintf("restore from %s (%s): %s; replay (%s): %s; the rest: %s", m.copy, english.Plural(m.restore.samples, "drill", ""), m.restore.words("content"),
-		english.Plural(m.replay.samples, "drill", ""), m.replay.words("log"), seconds(m.rest.fixed).Round(time.Millisecond))
+	return phrase.Model.Say(m.copy, phrase.Drill.Count(m.restore.samples), m.restore.words(phrase.FixedContent, phrase.RateContent, phrase.FixedAndContent),
+		phrase.Drill.Count(m.replay.samples), m.replay.words(phrase.FixedLog, phrase.RateLog, phrase.FixedAndLog), seconds(m.rest.fixed).Round(time.Millisecond))
 }
 
-// words say a line with its numbers.
-func (l line) words(of string) string {
+// words say a line with its numbers: what is fixed alone, a rate alone, or both.
+func (l line) words(fixedOnly, rateOnly, both phrase.Phrase) string {
 	fixed := seconds(l.fixed).Round(time.Millisecond).String()
 	if l.slope == 0 {
-		return fmt.Sprintf("%s, however much %s", fixed, of)
+		return fixedOnly.Say(fixed)
 	}
-	rate := fmt.Sprintf("1 s for each %s of %s", humanize.IBytes(uint64(min(1/l.slope, 1<<60))), of)
+	rate := humanize.IBytes(uint64(min(1/l.slope, 1<<60)))
 	if l.least > 0 {
-		return rate + ", as all were of much the same size, and at least " + seconds(l.at(0)).Round(time.Millisecond).String()
+		return rateOnly.Say(rate) + ", " + phrase.SameSize.Say(seconds(l.at(0)).Round(time.Millisecond))
 	}
 	if l.fixed == 0 {
-		return rate
+		return rateOnly.Say(rate)
 	}
-	return fixed + " and " + rate
+	return both.Say(fixed, rate)
 }
 
 func seconds(s float64) time.Duration {

@@ -17,6 +17,7 @@ import (
 
 	"lifeboat/capture"
 	"lifeboat/crypto"
+	"lifeboat/internal/phrase"
 	"lifeboat/internal/secretfile"
 	"lifeboat/journal"
 	"lifeboat/snapshot"
@@ -154,7 +155,7 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest
 		if log, err = s.Source.OpenLog(ctx, snapshot.LogEnd{System: after.System}); err != nil {
 			return nil, err
 		}
-		r := journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: "the server had dropped this log"}}
+		r := journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: phrase.GapServer.Say()}}
 		if err := recordLogSoon(ctx, h.Config, r); err != nil {
 			return nil, errors.Join(err, log.Close())
 		}
@@ -413,7 +414,7 @@ func Released(ctx context.Context, c Config, source, reason string) error {
 	if err != nil {
 		return err
 	}
-	r := journal.Record{Type: journal.Log, Reason: reason, Log: &journal.LogBody{Source: opaque, From: newest.To, Gap: "its slot was removed from the server"}}
+	r := journal.Record{Type: journal.Log, Reason: reason, Log: &journal.LogBody{Source: opaque, From: newest.To, Gap: phrase.GapSlot.Say()}}
 	if last != nil {
 		r.Log.From = last.To.String()
 	}

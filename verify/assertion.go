@@ -2,12 +2,14 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
 	"strconv"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 )
 
 // Assertion is what a policy says of the first column of the first row of a statement.
@@ -25,7 +27,7 @@ type Assertion struct {
 // assertion asks it. A statement about which nothing is said only has to succeed.
 func (a *asking) assertion(s Assertion) func(context.Context, *evidence.Check) error {
 	return func(ctx context.Context, c *evidence.Check) error {
-		c.What, c.SQL = "statement of the policy", statement(s.SQL)
+		c.What, c.SQL = phrase.PolicyStatement.Say(), statement(s.SQL)
 		value, null, err := a.db.Query(ctx, s.SQL)
 		if err != nil {
 			return err
@@ -51,49 +53,49 @@ func (a *asking) last(c *evidence.Check) *string {
 }
 
 func (s Assertion) judge(c *evidence.Check, value string, null bool, last *string) error {
-	expect := func(ok bool, format string, args ...any) {
+	expect := func(ok bool, what string) {
 		if c.Expected != "" {
 			c.Expected += ", "
 		}
-		if c.Expected += fmt.Sprintf(format, args...); !ok {
+		if c.Expected += what; !ok {
 			c.Verdict = evidence.Fail
 		}
 	}
 	if s.Equals != nil {
-		expect(!null && (value == *s.Equals || s.Number && sameNumber(value, *s.Equals)), "equal to %s", *s.Equals)
+		expect(!null && (value == *s.Equals || s.Number && sameNumber(value, *s.Equals)), phrase.EqualTo.Say(*s.Equals))
 	}
 	if s.Matches != nil {
-		expect(!null && s.Matches.MatchString(value), "matching %s", s.Matches)
+		expect(!null && s.Matches.MatchString(value), phrase.Matching.Say(s.Matches))
 	}
 	if s.Min == nil && s.Max == nil && s.Within == 0 {
 		if c.Expected == "" {
-			c.Expected = "an answer"
+			c.Expected = phrase.AnAnswer.Say()
 		}
 		return nil
 	}
 	n, err := strconv.ParseFloat(value, 64)
 	if err != nil || null || math.IsNaN(n) {
-		expect(false, "a number")
+		expect(false, phrase.ANumber.Say())
 		return nil
 	}
 	if s.Min != nil {
-		expect(n >= *s.Min, "at least %v", *s.Min)
+		expect(n >= *s.Min, phrase.AtLeast.Say(fmt.Sprint(*s.Min)))
 	}
 	if s.Max != nil {
-		expect(n <= *s.Max, "at most %v", *s.Max)
+		expect(n <= *s.Max, phrase.AtMost.Say(fmt.Sprint(*s.Max)))
 	}
 	if s.Within == 0 {
 		return nil
 	}
 	if last == nil {
-		expect(true, "within %v %% of the last drill, of which there is none", 100*s.Within)
+		expect(true, phrase.WithinNoLast.Say(fmt.Sprint(100*s.Within)))
 		return nil
 	}
 	before, err := strconv.ParseFloat(*last, 64)
 	if err != nil {
-		return fmt.Errorf("compare with the last drill: its value %q is no number", *last)
+		return errors.New(phrase.LastNoNumber.Say(strconv.Quote(*last)))
 	}
-	expect(math.Abs(n-before) <= s.Within*math.Abs(before), "within %v %% of %v, the value of the last drill", 100*s.Within, before)
+	expect(math.Abs(n-before) <= s.Within*math.Abs(before), phrase.WithinLast.Say(fmt.Sprint(100*s.Within), fmt.Sprint(before)))
 	return nil
 }
 

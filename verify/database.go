@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/restore"
 )
 
 // ErrUnavailable is wrapped where a probe cannot be made here: a program or an extension is missing. That is inconclusive, never a pass.
-var ErrUnavailable = errors.New("this cannot be checked here")
+var ErrUnavailable = errors.New(phrase.Unavailable.Say())
 
 // Engine puts one kind of database into a drill's directory and starts it there.
 type Engine interface {

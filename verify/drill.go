@@ -11,6 +11,7 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/evidence"
 	"lifeboat/internal/clock"
+	"lifeboat/internal/phrase"
 	"lifeboat/internal/redact"
 	"lifeboat/restore"
 )
@@ -66,7 +67,7 @@ func (o *Outcome) Took(phase string) (sum time.Duration) {
 }
 
 // errLate is why a drill was given up.
-var errLate = errors.New("it took too long")
+var errLate = errors.New(phrase.TooLong.Say())
 
 // Run makes a drill: it restores, starts the database in isolation, asks it, and stops it. What goes wrong is in the outcome: damage is a failure, and what could
 // not be found out is inconclusive. Removing the directory is for the caller.
@@ -74,7 +75,7 @@ func Run(ctx context.Context, d Drill) *Outcome {
 	o := &Outcome{Result: evidence.Pass, Point: evidence.Inconclusive}
 	ctx, cancel := context.WithCancelCause(ctx) // the database lives as long as ctx: no deadline, which would go on while it is asked
 	defer cancel(nil)
-	limit := time.AfterFunc(d.Limit, func() { cancel(fmt.Errorf("%w: more than %s", errLate, d.Limit)) })
+	limit := time.AfterFunc(d.Limit, func() { cancel(fmt.Errorf("%w: %s", errLate, phrase.MoreThan.Say(d.Limit))) })
 	db := d.build(ctx, o)
 	limit.Stop()
 	if db != nil {
@@ -116,7 +117,7 @@ func (d Drill) build(ctx context.Context, o *Outcome) Database {
 		return err
 	})
 	if err != nil {
-		o.fail(ctx, "restore", meaning(err), err)
+		o.fail(ctx, phrase.Restoring.Say(), meaning(err), err)
 		return nil
 	}
 	for _, c := range d.Companions {
@@ -129,13 +130,13 @@ func (d Drill) build(ctx context.Context, o *Outcome) Database {
 	})
 	switch {
 	case errors.Is(err, ErrUnavailable):
-		o.fail(ctx, "start the restored database", evidence.Inconclusive, err)
+		o.fail(ctx, phrase.Starting.Say(), evidence.Inconclusive, err)
 		return nil
 	case err != nil:
 		if ctx.Err() == nil { // otherwise nobody knows how far it would have come
 			o.Point = evidence.Fail
 		}
-		o.fail(ctx, "start the restored database", evidence.Fail, err)
+		o.fail(ctx, phrase.Starting.Say(), evidence.Fail, err)
 		return nil
 	}
 	o.Ready = o.Timeline[len(o.Timeline)-1].End.Sub(o.Timeline[0].Start)
@@ -153,16 +154,16 @@ func (d Drill) ask(ctx context.Context, o *Outcome, db Database) {
 		return ctx.Err()
 	})
 	if err != nil {
-		o.fail(ctx, "ask the restored database", evidence.Inconclusive, err)
+		o.fail(ctx, phrase.Asking.Say(), evidence.Inconclusive, err)
 	}
 	err = d.phase(o, evidence.PhaseTeardown, func(*evidence.Phase) (err error) {
 		if o.Isolation.Processes, err = db.Stop(context.WithoutCancel(ctx)); err == nil && o.Isolation.Processes > 0 {
-			err = fmt.Errorf("%d processes are left", o.Isolation.Processes)
+			err = errors.New(phrase.ProcessesLeft.Say(o.Isolation.Processes))
 		}
 		return err
 	})
 	if err != nil {
-		o.fail(context.WithoutCancel(ctx), "stop the restored database", evidence.Fail, err)
+		o.fail(context.WithoutCancel(ctx), phrase.Stopping.Say(), evidence.Fail, err)
 	}
 }
 
@@ -202,7 +203,7 @@ func (d Drill) companion(ctx context.Context, o *Outcome, c Companion) evidence.
 	})
 	if err != nil {
 		out.Verdict = meaning(err)
-		o.fail(ctx, "restore "+c.Source, out.Verdict, err)
+		o.fail(ctx, phrase.RestoringOf.Say(c.Source), out.Verdict, err)
 	}
 	return out
 }

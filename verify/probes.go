@@ -12,6 +12,7 @@ import (
 
 	"lifeboat/evidence"
 	"lifeboat/internal/clock"
+	"lifeboat/internal/phrase"
 	"lifeboat/internal/redact"
 )
 
@@ -84,7 +85,7 @@ func (a *asking) check(ctx context.Context, id string, s evidence.Severity, do f
 	if err := do(limited, &c); err != nil {
 		c.Verdict, c.Why = evidence.Inconclusive, redact.Text(err.Error())
 		if ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
-			c.Why = fmt.Sprintf("it did not end within %s: %s", a.Limit, c.Why)
+			c.Why = phrase.NotWithin.Say(a.Limit, c.Why)
 		}
 	}
 	c.End = a.now().UTC()
@@ -94,9 +95,9 @@ func (a *asking) check(ctx context.Context, id string, s evidence.Severity, do f
 // faulty fails a check where there are faults.
 func faulty(c *evidence.Check, faults []string) {
 	const most = 20
-	c.Expected, c.Observed = "no faults", fmt.Sprintf("%d faults", len(faults))
+	c.Expected, c.Observed = phrase.NoFaults.Say(), phrase.Faults.Say(len(faults))
 	if len(faults) == 0 {
-		c.Observed = "no faults"
+		c.Observed = phrase.NoFaults.Say()
 		return
 	}
 	c.Verdict, c.Why = evidence.Fail, redact.Text(strings.Join(faults[:min(len(faults), most)], "\n"))
@@ -120,7 +121,7 @@ func (a *asking) references(ctx context.Context, c *evidence.Check) (err error) 
 
 // inventory looks for what was there: in production when the snapshot was taken, or else in the last drill.
 func (a *asking) inventory(ctx context.Context, c *evidence.Check) (err error) {
-	c.What = "list of all objects"
+	c.What = phrase.AllObjects.Say()
 	if a.objects, err = a.db.Inventory(ctx); err != nil {
 		return err
 	}
@@ -139,24 +140,24 @@ func (a *asking) inventory(ctx context.Context, c *evidence.Check) (err error) {
 	}
 	var parts, missing []string
 	for kind, n := range kinds {
-		parts = append(parts, fmt.Sprintf("%s %d", kind, n))
+		parts = append(parts, phrase.OfKind(kind, n))
 	}
 	slices.Sort(parts)
-	c.Observed, c.Expected = strings.Join(parts, ", "), "at least one table"
+	c.Observed, c.Expected = strings.Join(parts, ", "), phrase.SomeTable.Say()
 	want, since := a.known()
 	if since != "" {
-		c.Expected = fmt.Sprintf("the %d tables of %s", len(want), since)
+		c.Expected = phrase.TablesOf.Say(len(want), since)
 	}
 	for _, name := range want {
 		if !have["table "+name] {
-			missing = append(missing, "table "+name+" is missing")
+			missing = append(missing, phrase.TableMissing.Say(name))
 		}
 	}
 	switch {
 	case len(missing) > 0:
 		c.Verdict, c.Why = evidence.Fail, strings.Join(missing[:min(len(missing), 50)], "\n")
 	case kinds["table"] == 0:
-		c.Verdict, c.Why = evidence.Fail, "the database has no tables"
+		c.Verdict, c.Why = evidence.Fail, phrase.NoTables.Say()
 	}
 	return nil
 }
@@ -164,7 +165,7 @@ func (a *asking) inventory(ctx context.Context, c *evidence.Check) (err error) {
 // known are the tables that there were, and when.
 func (a *asking) known() (tables []string, since string) {
 	if a.baseline != nil {
-		return a.baseline.Tables, "production at " + a.baseline.Taken.UTC().Format(time.RFC3339)
+		return a.baseline.Tables, phrase.ProductionAt.Say(a.baseline.Taken.UTC().Format(time.RFC3339))
 	}
 	if a.Before == nil {
 		a.notTested = append(a.notTested, "baseline")
@@ -173,7 +174,7 @@ func (a *asking) known() (tables []string, since string) {
 	for _, t := range tablesOf(a.Before) {
 		tables = append(tables, t.Name)
 	}
-	return tables, "the drill " + a.Before.ID
+	return tables, phrase.TheDrill.Say(a.Before.ID)
 }
 
 // tablesOf are the tables that a drill counted.
@@ -188,14 +189,14 @@ func tablesOf(r *evidence.Report) []evidence.Table {
 
 // freshness makes sure that the newest transaction that the log has up to the point is there.
 func (a *asking) freshness(_ context.Context, c *evidence.Check) error {
-	c.What = "time of the newest transaction"
+	c.What = phrase.NewestTime.Say()
 	c.Expected = a.Until.UTC().Format(time.RFC3339Nano)
 	if a.reached.Last.IsZero() {
-		return fmt.Errorf("%w: the engine does not say when its newest transaction was", ErrUnavailable)
+		return fmt.Errorf("%w: %s", ErrUnavailable, phrase.NewestUnknown.Say())
 	}
 	c.Observed = a.reached.Last.UTC().Format(time.RFC3339Nano)
 	if a.reached.Last.Before(a.Until.Truncate(time.Millisecond)) {
-		c.Verdict, c.Why = evidence.Fail, "transactions are missing that the captured log has"
+		c.Verdict, c.Why = evidence.Fail, phrase.MissingChanges.Say()
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 )
 
 // maxTables bounds how many tables a report lists; wholeDigest is how many bytes of a table are hashed, those of larger ones in part. Both are bounds that
@@ -22,11 +23,11 @@ const (
 const small = 10
 
 // errUnlisted is why nothing can be said of tables where the inventory did not come.
-var errUnlisted = errors.New("what the database consists of is not known")
+var errUnlisted = errors.New(phrase.Unlisted.Say())
 
 // counts counts every table. One that is proven unchanged must have as many rows as it had, and none that had rows may be empty.
 func (a *asking) counts(ctx context.Context, c *evidence.Check) error {
-	c.What, c.Expected = "count(*) of each table, the smallest first", "tables proven unchanged: exactly as in production; no table empty that was not"
+	c.What, c.Expected = phrase.CountEach.Say(), phrase.CountExpected.Say()
 	if a.objects == nil {
 		return errUnlisted
 	}
@@ -51,9 +52,9 @@ func (a *asking) counts(ctx context.Context, c *evidence.Check) error {
 			t.Expected, t.Exact = &want, exact[o.Name]
 			switch {
 			case t.Exact && n != want:
-				faults = append(faults, fmt.Sprintf("%s has %d rows, not %d, and the log proves that it did not change", o.Name, n, want))
+				faults = append(faults, phrase.RowsProven.Say(o.Name, n, want))
 			case n == 0 && want > small:
-				faults = append(faults, fmt.Sprintf("%s is empty, and had %d rows", o.Name, want))
+				faults = append(faults, phrase.RowsGone.Say(o.Name, want))
 			case t.Exact:
 				proven++
 			}
@@ -62,7 +63,7 @@ func (a *asking) counts(ctx context.Context, c *evidence.Check) error {
 	}
 	slices.SortFunc(a.tables, func(x, y evidence.Table) int { return cmp.Compare(x.Name, y.Name) })
 	c.Tables = a.tables
-	c.Observed = fmt.Sprintf("%d of %d tables counted, %d proven unchanged and equal", counted, len(tables), proven)
+	c.Observed = phrase.Counted.Say(counted, len(tables), proven)
 	if counted < len(tables) {
 		a.notTested = append(a.notTested, "sampling")
 	}
@@ -71,7 +72,7 @@ func (a *asking) counts(ctx context.Context, c *evidence.Check) error {
 	}
 	left := ""
 	if a.left > 0 {
-		left = a.lack(ctx, a.left, "counted")
+		left = a.lack(ctx, a.left, phrase.NotCountedInTime)
 	}
 	conclude(c, faults, left)
 	return nil
@@ -108,12 +109,12 @@ func conclude(c *evidence.Check, faults []string, left string) {
 }
 
 // lack says that tables were left when ctx ended.
-func (a *asking) lack(ctx context.Context, tables int, done string) string {
-	why := "the drill was ended"
+func (a *asking) lack(ctx context.Context, tables int, of phrase.Phrase) string {
+	why := phrase.DrillEnded.Say()
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		why = fmt.Sprintf("time_limit is %s", a.Limit)
+		why = phrase.TimeLimit.Say(a.Limit)
 	}
-	return fmt.Sprintf("%d tables were not %s for want of time: %s", tables, done, why)
+	return of.Say(tables, why)
 }
 
 // uncounted says how many tables were left when they were counted.
@@ -121,14 +122,14 @@ func (a *asking) uncounted() string {
 	if a.left == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d tables were not counted", a.left)
+	return phrase.NotCounted.Say(a.left)
 }
 
 // drift tells of tables that shrank by more than a tenth, or grew since production was counted, where that is not known to be wrong.
 func (a *asking) drift(_ context.Context, c *evidence.Check) error {
-	c.What, c.Expected = "rows against the last drill of an earlier point", fmt.Sprintf("none shrank by more than 10 %% or %d rows", small)
+	c.What, c.Expected = phrase.AgainstDrill.Say(), phrase.NoneShrank.Say(small)
 	if a.baseline != nil {
-		c.What, c.Expected = "rows against production", fmt.Sprintf("within 10 %% or %d rows", small)
+		c.What, c.Expected = phrase.AgainstProduction.Say(), phrase.WithinRows.Say(small)
 	}
 	if a.objects == nil {
 		return errUnlisted
@@ -142,17 +143,17 @@ func (a *asking) drift(_ context.Context, c *evidence.Check) error {
 		n++
 		grown := t.Rows - *t.Expected
 		if most := max(small, *t.Expected/10); -grown > most || a.baseline != nil && grown > most {
-			far = append(far, fmt.Sprintf("%s has %d rows, and had %d", t.Name, t.Rows, *t.Expected))
+			far = append(far, phrase.RowsChanged.Say(t.Name, t.Rows, *t.Expected))
 		}
 	}
-	c.Observed = fmt.Sprintf("%d tables compared, %d outside", n, len(far))
+	c.Observed = phrase.Compared.Say(n, len(far))
 	conclude(c, far[:min(len(far), 50)], a.uncounted())
 	return nil
 }
 
 // digests hashes the content of each table that was counted, for comparison with drills of other copies that reached the same position.
 func (a *asking) digests(ctx context.Context, c *evidence.Check) error {
-	c.What = "hash of all rows, whatever their order"
+	c.What = phrase.HashRows.Say()
 	size := map[string]int64{}
 	for _, o := range a.objects {
 		if o.Kind == "table" {
@@ -160,8 +161,8 @@ func (a *asking) digests(ctx context.Context, c *evidence.Check) error {
 		}
 	}
 	same := map[string]evidence.Table{}
-	if c.Expected = "nothing to compare with: no other drill reached this position"; a.Same != nil {
-		c.Expected = "as in the drill " + a.Same.ID + ", which reached the same position"
+	if c.Expected = phrase.NoneAtPosition.Say(); a.Same != nil {
+		c.Expected = phrase.SamePosition.Say(a.Same.ID)
 		for _, t := range tablesOf(a.Same) {
 			same[t.Name] = t
 		}
@@ -190,18 +191,18 @@ func (a *asking) digests(ctx context.Context, c *evidence.Check) error {
 		}
 		if other, ok := same[t.Name]; ok && other.Digest != "" && other.Sampled == t.Sampled {
 			if compared++; other.Digest != t.Digest || other.Rows != t.Rows {
-				faults = append(faults, fmt.Sprintf("%s has another content than in the drill %s", t.Name, a.Same.ID))
+				faults = append(faults, phrase.OtherContent.Say(t.Name, a.Same.ID))
 			}
 		}
 	}
 	all := len(a.tables) + a.left
-	c.Observed = fmt.Sprintf("%d of %d tables hashed, %d of them in part, %d compared", hashed, all, sampled, compared)
+	c.Observed = phrase.Hashed.Say(hashed, all, sampled, compared)
 	if sampled > 0 || hashed < all {
 		a.notTested = append(a.notTested, "sampling")
 	}
 	left := a.uncounted()
 	if hashed < len(a.tables) {
-		left = a.lack(ctx, all-hashed, "hashed")
+		left = a.lack(ctx, all-hashed, phrase.NotHashedInTime)
 	}
 	conclude(c, faults, left)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"lifeboat/config"
 	"lifeboat/daemon"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/journal"
 	"lifeboat/policies"
 	"lifeboat/repository"
@@ -21,7 +22,7 @@ func (d *drilling) finish() {
 	r := d.report
 	r.Result = evidence.Worst(r.Result, r.RPO.Verdict)
 	if r.Selection.Mode == string(config.DrillTier1) {
-		r.RTO.How = "not measured: nothing was restored"
+		r.RTO.How = phrase.RTONotMeasured.Say()
 	} else {
 		r.Result = evidence.Worst(r.Result, r.RTO.Verdict, r.Point.Verdict)
 	}
@@ -45,7 +46,7 @@ func (d *drilling) finish() {
 // findings are what somebody has to see to: what failed, and what could not be found out.
 func (d *drilling) findings() {
 	r := d.report
-	retest := "a drill from the same copy that passes: lifeboat drill run " + r.Policy.Name + " --from " + r.Backup.Copy.Target
+	retest := phrase.Retest.Say(r.Policy.Name, r.Backup.Copy.Target)
 	due := r.Policy.Next
 	add := func(id string, s evidence.Severity, text string) {
 		r.Findings = append(r.Findings, evidence.Finding{ID: id, Severity: s, Text: text, Owner: r.Policy.Owner, Due: due, Retest: retest})
@@ -56,16 +57,16 @@ func (d *drilling) findings() {
 	}
 	for _, c := range r.Checks {
 		if c.Verdict != evidence.Pass {
-			add(c.ID, c.Severity, fmt.Sprintf("%s: expected %s, observed %s", c.ID, c.Expected, c.Observed))
+			add(c.ID, c.Severity, phrase.FoundCheck.Say(c.ID, c.Expected, c.Observed))
 		}
 	}
 	for name, o := range map[string]evidence.Objective{"rto": r.RTO, "rpo": r.RPO} {
 		if o.Verdict == evidence.Fail {
-			add(name, evidence.Critical, fmt.Sprintf("%s: %s where %s is promised", strings.ToUpper(name), time.Duration(o.Actual)*time.Millisecond, time.Duration(o.Target)*time.Millisecond))
+			add(name, evidence.Critical, phrase.FoundObjective.Say(strings.ToUpper(name), time.Duration(o.Actual)*time.Millisecond, time.Duration(o.Target)*time.Millisecond))
 		}
 	}
 	if r.Projection != nil && r.Projection.Verdict == evidence.Fail {
-		add("projection", evidence.Warning, "the restore of production from "+r.Projection.Copy+" is projected to take longer than the RTO")
+		add("projection", evidence.Warning, phrase.FoundProjection.Say(r.Projection.Copy))
 	}
 	slices.SortFunc(r.Findings, func(a, b evidence.Finding) int { return strings.Compare(a.ID, b.ID) })
 }
@@ -90,7 +91,7 @@ func (d *drilling) project() {
 	}
 	d.report.Projection = &evidence.Projection{Size: size, LogSize: log, Copy: p.Copy, Duration: p.Duration.Milliseconds(), Low: p.Low.Milliseconds(), High: p.High.Milliseconds(), Model: p.Model + ".",
 		Samples: p.Samples, Error: p.Error, Verdict: evidence.Verdict(p.Verdict(d.rto())),
-		Assumption: "It assumes the size of the newest snapshot, the most log that a drill had to replay, and the machine and the line of these drills."}
+		Assumption: phrase.Assumption.Say()}
 }
 
 // production is how large the newest snapshot is, and how much log a restore has to replay at most: the most that lay between two snapshots lately.
@@ -111,10 +112,10 @@ func (d *drilling) production() (size, log int64) {
 func (d *drilling) rpo(until time.Time) {
 	lost := max(d.begin.Sub(until), 0)
 	o := &d.report.RPO
-	o.Actual, o.How = lost.Milliseconds(), "from the newest moment that can be restored from this copy until the drill began"
+	o.Actual, o.How = lost.Milliseconds(), phrase.RPOHow.Say()
 	if o.Verdict = evidence.Verdict(policies.Meets(lost, true, d.rule.RPO.Length())); o.Target == 0 {
 		o.Verdict = evidence.Pass
-		o.How += "; the policy promises none"
+		o.How += "; " + phrase.RPONone.Say()
 	}
 	d.body.RPO = o.Actual
 }

@@ -13,6 +13,7 @@ import (
 
 	"lifeboat/crypto"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/journal"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -106,7 +107,7 @@ func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
 		return nil, fmt.Errorf("%s does not say which drill was killed: %w: look for what it left in its scratch directory, and remove this file", l.Name(), errors.Join(err, crypto.ErrDamaged))
 	}
 	d := &drilling{app: a, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
-	d.report.Errors = append(d.report.Errors, "the drill was killed before it ended, or its report could not be kept")
+	d.report.Errors = append(d.report.Errors, phrase.Killed.Say())
 	d.tornDown(verify.ScratchOf(u.Scratch, u.Report.ID))
 	chain, err := repository.KnownChain(a.cfg.StateDir)
 	if err != nil { // the catalog is made anew by the next backup

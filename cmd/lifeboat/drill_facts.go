@@ -12,6 +12,7 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 )
 
 // tool is this program, for a report.
@@ -53,11 +54,11 @@ func clockSource() string {
 	state, err := unix.Adjtimex(&t)
 	switch {
 	case err != nil:
-		return "system clock; whether it is kept right is not known"
+		return phrase.ClockUnknown.Say()
 	case state == unix.TIME_ERROR:
-		return "system clock, not synchronised"
+		return phrase.ClockLoose.Say()
 	}
-	return "system clock, synchronised to within " + (time.Duration(t.Maxerror) * time.Microsecond).String()
+	return phrase.ClockSynced.Say(time.Duration(t.Maxerror) * time.Microsecond)
 }
 
 // policyFacts are what a report says of a policy.

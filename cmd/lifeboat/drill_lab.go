@@ -12,6 +12,7 @@ import (
 	"lifeboat/config"
 	"lifeboat/daemon"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/journal"
 	"lifeboat/policies"
 	"lifeboat/repository"
@@ -165,7 +166,7 @@ func (d *drilling) pickPoint(ctx context.Context, r *restoring) (at string, err 
 	}
 	d.rpo(rows[0].Latest)
 	if d.at != "" {
-		d.report.Selection.Population = "the point was given: nothing was drawn"
+		d.report.Selection.Population = phrase.GivenPoint.Say()
 		return d.at, nil
 	}
 	seed, err := seedOf(d.seed)
@@ -182,7 +183,7 @@ func (d *drilling) pickPoint(ctx context.Context, r *restoring) (at string, err 
 		s.Excluded = append(s.Excluded, evidence.Excluded(e))
 	}
 	for _, g := range rows[0].Gaps {
-		d.report.Point.Gaps = append(d.report.Point.Gaps, fmt.Sprintf("%s to %s: %s", g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), g.Reason))
+		d.report.Point.Gaps = append(d.report.Point.Gaps, phrase.Gap.Say(g.From.UTC().Format(time.RFC3339), g.To.UTC().Format(time.RFC3339), g.Reason))
 	}
 	switch {
 	case err != nil:

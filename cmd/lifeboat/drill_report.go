@@ -16,6 +16,7 @@ import (
 	"lifeboat/config"
 	"lifeboat/crypto"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/internal/redact"
 	"lifeboat/journal"
 	"lifeboat/policies"
@@ -82,10 +83,10 @@ func (d *drilling) facts() error {
 
 // cipher is how content is sealed, and where its keys are less well.
 func (d *drilling) cipher() string {
-	s := "age-encryption.org/v1: ML-KEM-768 + X25519, HKDF-SHA-256, ChaCha20-Poly1305"
+	s := phrase.Cipher.Say()
 	for _, k := range d.all.KeyFiles() {
 		if k.Class == string(crypto.Classic) {
-			return s + "; the key of that is sealed to classic recipients, too (X25519 alone)"
+			return s + "; " + phrase.CipherWeaker.Say()
 		}
 	}
 	return s
@@ -139,7 +140,7 @@ func position(r *restore.Replay) string {
 	end := r.End
 	end.Offset = *r.Stop
 	if r.Through {
-		return end.String() + ", behind its record"
+		return phrase.BehindRecord.Say(end)
 	}
 	return end.String()
 }
@@ -191,12 +192,12 @@ func (d *drilling) outcome(o *verify.Outcome) {
 	r.Result = evidence.Worst(r.Result, o.Result)
 	d.body.Fetch, d.body.Replay = o.Took(evidence.PhaseRestore).Milliseconds(), o.Took(evidence.PhaseReplay).Milliseconds()
 	if o.Late {
-		r.RTO.Actual, r.RTO.Verdict, r.RTO.How = d.now().Sub(d.begin).Milliseconds(), evidence.Fail, "it was given up after this time"
+		r.RTO.Actual, r.RTO.Verdict, r.RTO.How = d.now().Sub(d.begin).Milliseconds(), evidence.Fail, phrase.RTOGivenUp.Say()
 	}
 	if o.Ready > 0 {
 		took := o.Timeline[0].Start.Add(o.Ready).Sub(d.begin)
 		r.RTO.Actual, r.RTO.Verdict = took.Milliseconds(), evidence.Verdict(policies.Meets(took, true, d.rto()))
-		r.RTO.How = "from opening the copy until the engine answered, without the checks"
+		r.RTO.How = phrase.RTOHow.Say()
 		d.body.RTO = r.RTO.Actual
 	}
 }
@@ -213,8 +214,8 @@ func (d *drilling) failed(doing string, err error) {
 
 // hash opens and hashes everything that a restore would need, and starts nothing.
 func (d *drilling) hash(ctx context.Context, w drillWay) {
-	c := evidence.Check{ID: "integrity", Kind: "integrity", Severity: evidence.Critical, What: "decrypt every frame that the point needs, and compare every chunk with its ID; read all log behind it", Expected: "no faults",
-		Observed: "no faults", Verdict: evidence.Pass, Start: d.now().UTC(), Tables: []evidence.Table{}}
+	c := evidence.Check{ID: "integrity", Kind: "integrity", Severity: evidence.Critical, What: phrase.ReadAll.Say(), Expected: phrase.NoFaults.Say(),
+		Observed: phrase.NoFaults.Say(), Verdict: evidence.Pass, Start: d.now().UTC(), Tables: []evidence.Table{}}
 	var faults []string
 	p := d.progress("drill")
 	p.start(w.job.Tree.Root.Size)
@@ -234,7 +235,7 @@ func (d *drilling) hash(ctx context.Context, w drillWay) {
 	d.report.Timeline = append(d.report.Timeline, evidence.Phase{Name: evidence.PhaseRestore, Start: c.Start, End: c.End, Bytes: w.job.Tree.Root.Size})
 	switch {
 	case len(faults) > 0:
-		c.Verdict, c.Observed, c.Why = evidence.Fail, fmt.Sprintf("%d faults", len(faults)), redact.Text(strings.Join(faults[:min(len(faults), 20)], "\n"))
+		c.Verdict, c.Observed, c.Why = evidence.Fail, phrase.Faults.Say(len(faults)), redact.Text(strings.Join(faults[:min(len(faults), 20)], "\n"))
 	case err != nil:
 		c.Verdict, c.Observed, c.Why = evidence.Inconclusive, "", redact.Text(err.Error())
 	}

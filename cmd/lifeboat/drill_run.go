@@ -13,6 +13,7 @@ import (
 	"lifeboat/crypto"
 	"lifeboat/daemon"
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/internal/redact"
 	"lifeboat/journal"
 	"lifeboat/policies"
@@ -84,7 +85,7 @@ func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, er
 		return nil, errors.Join(err, note.End())
 	}
 	if ctx.Err() != nil { // it serves no time of the schedule: the next start makes it anew
-		d.report.Errors = append(d.report.Errors, "somebody ended the drill")
+		d.report.Errors = append(d.report.Errors, phrase.SomebodyEnded.Say())
 		d.report.Result = evidence.Worst(d.report.Result, evidence.Inconclusive)
 		d.report.Policy.Due, d.report.Policy.Missed, d.body.Due, d.body.Missed = nil, []time.Time{}, nil, nil
 	}
@@ -183,7 +184,7 @@ func (d *drilling) pickCopy(copies []*repository.Copy) error {
 	}
 	name, excluded, err := policies.PickCopy(d.report.Selection.From, all)
 	for _, e := range excluded {
-		d.report.Selection.Excluded = append(d.report.Selection.Excluded, evidence.Excluded{What: "target " + e.What, Reason: e.Reason})
+		d.report.Selection.Excluded = append(d.report.Selection.Excluded, evidence.Excluded{What: phrase.TheTarget.Say(e.What), Reason: e.Reason})
 	}
 	if d.name = name; err != nil {
 		return err
@@ -208,7 +209,7 @@ func (d *drilling) perform(ctx context.Context) error {
 	case d.at != "" && errors.Is(err, restore.ErrRefused):
 		return err
 	case err != nil:
-		d.failed("find the way to the point on "+d.name, err)
+		d.failed(phrase.FindingWay.Say(d.name), err)
 	case d.mode == config.DrillTier1:
 		d.hash(ctx, way)
 	default:
@@ -274,7 +275,7 @@ func (d *drilling) restore(ctx context.Context, w drillWay) {
 		}
 	}
 	if err != nil {
-		d.failed("prepare the drill", err)
+		d.failed(phrase.Preparing.Say(), err)
 	} else {
 		p := d.progress("drill")
 		p.start(w.job.Tree.Root.Size)
@@ -294,17 +295,17 @@ func (d *drilling) tornDown(s *verify.Scratch) {
 	i.Directory = s.Dir
 	processes, files, err := s.Remove()
 	i.Processes, i.Files = i.Processes+processes, files
-	i.Teardown, i.TornDown = evidence.Pass, []string{"no process has its working directory below " + s.Dir, s.Dir + " is not there any more"}
+	i.Teardown, i.TornDown = evidence.Pass, []string{phrase.NobodyWorks.Say(s.Dir), phrase.DirectoryGone.Say(s.Dir)}
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // of a drill that was killed: it had not made it yet, or removed it, or it was moved
 		i.Teardown, i.TornDown = evidence.Inconclusive, []string{}
 		d.report.Errors = append(d.report.Errors, redact.Text(err.Error()))
 	case err != nil || i.Processes+i.Files > 0:
 		if i.Processes+i.Files > 0 {
-			err = errors.Join(err, fmt.Errorf("%d processes and %d files are left in %s", i.Processes, i.Files, s.Dir))
+			err = errors.Join(err, errors.New(phrase.LeftIn.Say(i.Processes, i.Files, s.Dir)))
 		}
 		i.Teardown, i.TornDown = evidence.Fail, []string{}
-		d.report.Errors = append(d.report.Errors, redact.Text(fmt.Sprintf("tear down: %v", err)))
+		d.report.Errors = append(d.report.Errors, redact.Text(fmt.Sprintf("%s: %v", phrase.TearingDown.Say(), err)))
 		d.report.Result = evidence.Fail
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"lifeboat/capture"
 	"lifeboat/chunkstore"
+	"lifeboat/internal/phrase"
 	"lifeboat/repository"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
@@ -323,14 +324,14 @@ func windows(ctx context.Context, list []repository.Snapshot, logs *reaches) ([]
 			reason := "no log is captured: a time in here means the snapshot at its beginning"
 			switch {
 			case s.Log != before.log:
-				reason = "another database, or an older state of it, stood there from then on"
+				reason = phrase.GapOther.Say()
 			case logs.r.LogDropped(s.Name, s.Log):
-				reason = "retention has dropped the log: a time in here means the snapshot at its beginning"
+				reason = phrase.GapDropped.Say()
 			case len(logs.logs[logOf{s.Name, s.Log}].Objects) > 0:
-				reason = "the log was not captured"
+				reason = phrase.GapNotCaptured.Say()
 			}
 			if s.Taken.Before(before.until) {
-				reason = "the host's clock went back here"
+				reason = phrase.GapClock.Say()
 			}
 			w.Gaps = append(w.Gaps, gap{before.until, s.Taken, reason})
 		}

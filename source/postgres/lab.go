@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/restore"
 	"lifeboat/verify"
 )
@@ -128,9 +129,9 @@ func (d *Restored) alone(ctx context.Context, c *conn) error {
 
 // Isolation implements verify.Database.
 func (d *Restored) Isolation() evidence.Isolation {
-	i := evidence.Isolation{Separate: true, Network: d.server.network, Listening: "no address; a Unix socket in the data directory, which only its owner may enter",
-		Archiving: "off", User: account(d.lab.Owner),
-		Limitation: "the server shares the kernel and the file systems of this host, as far as its user may read them, Unix sockets among them; foreign tables and dblink are cut off"}
+	i := evidence.Isolation{Separate: true, Network: d.server.network, Listening: phrase.PostgresListening.Say(),
+		Archiving: phrase.PostgresArchiving.Say(), User: account(d.lab.Owner),
+		Limitation: phrase.PostgresLimitation.Say()}
 	return i
 }
 

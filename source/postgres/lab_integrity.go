@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"lifeboat/internal/phrase"
 	"lifeboat/verify"
 )
 
@@ -51,13 +52,12 @@ func (d *Restored) Integrity(ctx context.Context) (how string, faults []string, 
 }
 
 func (e *examined) how() string {
-	text := fmt.Sprintf("amcheck %s in %d databases: verify_heapam of %d tables with their TOAST, bt_index_parent_check with heapallindexed of %d B-trees; where the extension was missing it was created in a transaction that was rolled back",
-		e.version, e.databases, e.heaps, e.indexes)
+	text := phrase.Amcheck.Say(e.version, e.databases, e.heaps, e.indexes)
 	for _, kind := range slices.Sorted(maps.Keys(e.others)) {
-		text += fmt.Sprintf("; not checked: %d indexes of kind %s", e.others[kind], kind)
+		text += "; " + phrase.IndexesNot.Say(e.others[kind], kind)
 	}
 	if n := len(e.unchecked); n > 0 {
-		text += fmt.Sprintf("; %d relations could not be checked", n)
+		text += "; " + phrase.RelationsNot.Say(n)
 	}
 	return text
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"lifeboat/internal/phrase"
 )
 
 // keys lists the foreign keys that hold by the server's word: name, the two tables, whether a row has a key, how it finds the other row, and whether it is
@@ -58,9 +60,9 @@ func (d *Restored) References(ctx context.Context) (how string, faults []string,
 			return "", faults, fmt.Errorf("look through the foreign keys of database %s: %w", database, err)
 		}
 	}
-	how = fmt.Sprintf("anti-join of each of the %d foreign keys of %d databases", looked, len(databases))
+	how = phrase.AntiJoins.Say(looked, len(databases))
 	if skipped > 0 {
-		how += fmt.Sprintf("; not looked at: %d over periods of time", skipped)
+		how += "; " + phrase.PeriodsNot.Say(skipped)
 	}
 	return how, faults, nil
 }
@@ -78,10 +80,9 @@ func (c *conn) orphans(ctx context.Context, database string, k []string) (fault 
 	for _, r := range rows {
 		at = append(at, r[0])
 	}
-	more := ""
+	say := phrase.Orphans
 	if len(rows) == orphans {
-		more = ", and perhaps more"
+		say = phrase.OrphansAndMore
 	}
-	return fmt.Sprintf("%s: rows at %s%s refer by %s to rows of %s that are not there", qualified(database, k[1], k[2]), strings.Join(at, ", "), more, k[0],
-		qualified(database, k[4], k[5])), nil
+	return say.Say(qualified(database, k[1], k[2]), strings.Join(at, ", "), k[0], qualified(database, k[4], k[5])), nil
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"lifeboat/internal/phrase"
 	"lifeboat/restore"
 )
 
@@ -76,11 +77,11 @@ func launch(ctx context.Context, bin, dir string, owner *restore.Owner, version 
 	}
 	switch own, err := ownNetwork(s.pid); {
 	case own:
-		s.network = "none: a network namespace of its own"
+		s.network = phrase.OwnNetwork.Say()
 	case refused != nil:
-		s.network = fmt.Sprintf("that of the host, on which it does not listen: the system refused it a namespace of its own: %v", refused)
+		s.network = phrase.HostNetwork.Say(refused)
 	default:
-		s.network = fmt.Sprintf("unknown: %v", err)
+		s.network = phrase.UnknownNetwork.Say(err)
 	}
 	s.unwatch = context.AfterFunc(ctx, s.kill)
 	return s, nil

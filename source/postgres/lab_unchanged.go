@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lifeboat/internal/phrase"
 	"lifeboat/verify"
 )
 
@@ -56,7 +57,7 @@ func (d *Restored) Baseline(ctx context.Context, _ verify.Reached) (*verify.Base
 		}
 	}
 	if changed+gone > 0 {
-		out.Why = strings.TrimPrefix(fmt.Sprintf("%s; since they were counted %d tables may have changed, and %d were dropped or renamed", out.Why, changed, gone), "; ")
+		out.Why = strings.TrimPrefix(out.Why+"; "+phrase.SinceCounted.Say(changed, gone), "; ")
 	}
 	return out, nil
 }
@@ -136,9 +137,9 @@ func (d *Restored) touched(ctx context.Context, b *Baseline) (*references, error
 	}
 	switch {
 	case !b.Quiet:
-		return nil, fmt.Errorf("%w: other transactions were in progress when tables were counted, or it was a standby, so the log cannot prove which did not change", verify.ErrUnavailable)
+		return nil, fmt.Errorf("%w: %s", verify.ErrUnavailable, phrase.NotQuiet.Say())
 	case at > d.left:
-		return nil, fmt.Errorf("%w: tables were counted at %s, behind %s which was restored", verify.ErrUnavailable, at, d.left)
+		return nil, fmt.Errorf("%w: %s", verify.ErrUnavailable, phrase.CountedLater.Say(at, d.left))
 	}
 	out, line := &references{map[string]bool{}, map[string]bool{}}, uint64(b.Timeline)
 	for _, branch := range d.lab.Replay.Branches {
@@ -150,7 +151,7 @@ func (d *Restored) touched(ctx context.Context, b *Baseline) (*references, error
 		}
 	}
 	if line != d.lab.Replay.End.Line {
-		return nil, fmt.Errorf("%w: no log leads from timeline %d to %d", verify.ErrUnavailable, b.Timeline, d.lab.Replay.End.Line)
+		return nil, fmt.Errorf("%w: %s", verify.ErrUnavailable, phrase.NoLogLeads.Say(b.Timeline, d.lab.Replay.End.Line))
 	}
 	if err := d.dump(ctx, out, line, at, d.left); err != nil {
 		return nil, err // what a part of the log does not refer to may have changed

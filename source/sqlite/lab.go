@@ -13,6 +13,7 @@ import (
 	engine "modernc.org/sqlite/lib"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 	"lifeboat/restore"
 	"lifeboat/verify"
 )
@@ -74,8 +75,8 @@ func (d *Restored) Isolation() evidence.Isolation {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	return evidence.Isolation{Separate: true, Network: "none: a file is read, by no server", Listening: "nothing listens", Archiving: "off: the file is only read", User: name,
-		Limitation: "the library that reads the file is part of Lifeboat"}
+	return evidence.Isolation{Separate: true, Network: phrase.SQLiteNetwork.Say(), Listening: phrase.SQLiteListening.Say(), Archiving: phrase.SQLiteArchiving.Say(), User: name,
+		Limitation: phrase.SQLiteLimitation.Say()}
 }
 
 // Reached implements verify.Database: a database file has no log.
@@ -92,7 +93,7 @@ func (d *Restored) Stop(context.Context) (int, error) {
 // Integrity implements verify.Database.
 func (d *Restored) Integrity(ctx context.Context) (how string, faults []string, err error) {
 	const most = 200
-	how = "PRAGMA integrity_check of SQLite " + engine.SQLITE_VERSION
+	how = phrase.SQLiteIntegrity.Say(engine.SQLITE_VERSION)
 	faults, err = complaints(ctx, d.db, fmt.Sprintf("PRAGMA integrity_check(%d)", most))
 	if err = d.say("check", err); errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotDatabase) {
 		return how, append(faults, err.Error()), nil // too much to look on
@@ -106,9 +107,9 @@ func (d *Restored) Integrity(ctx context.Context) (how string, faults []string, 
 // References implements verify.Database.
 func (d *Restored) References(ctx context.Context) (how string, faults []string, err error) {
 	const most = 200
-	faults, err = complaints(ctx, d.db, fmt.Sprintf(`SELECT format('row %%s of %%s refers to a row of %%s that is not there', coalesce(rowid, '?'), "table", parent)
-		FROM pragma_foreign_key_check LIMIT %d`, most))
-	return "PRAGMA foreign_key_check of SQLite " + engine.SQLITE_VERSION, faults, d.say("check the references of", err)
+	faults, err = complaints(ctx, d.db, fmt.Sprintf(`SELECT format('%s', coalesce(rowid, '?'), "table", parent)
+		FROM pragma_foreign_key_check LIMIT %d`, phrase.SQLiteOrphan, most))
+	return phrase.SQLiteReferences.Say(engine.SQLITE_VERSION), faults, d.say("check the references of", err)
 }
 
 // say makes an *Error of an error.
