@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"lifeboat/crypto"
+	"lifeboat/internal/phrase"
 )
 
 // keys are those of a repository: its root, and one that the root certified.
@@ -88,24 +89,27 @@ func (k keys) full(t testing.TB) *Report {
 	vault := Copy{Target: "vault", Place: "Zürich", Media: "object store", Offsite: true, ImmutableUntil: days(90), Records: 1284, LastDrill: days(-7)}
 	r := &Report{
 		Schema: Schema, ID: "2026-11-30T02-30-00Z-crm", Issued: after(262_000), Environment: Environment{Name: "production"},
-		Tool:      Tool{"lifeboat", "v0.5.0", hash("binary")},
-		Host:      Host{Name: "drill-1.example.org", System: "Debian GNU/Linux 12, Linux 6.1 amd64", CPUs: 8, Memory: 32 << 30, Clock: "NTP, synchronised (chrony)", IdentityAccepted: true},
-		Policy:    Policy{Name: "crm-gold", Source: "crm", Owner: "Database team", Digest: hash("policy"), Text: "drill:\n  schedule: 30 2 * * 1\n  point: random within 30d\n  rto: 10m\n  rpo: 1m\n", Schedule: "30 2 * * 1", Previous: days(-7), Due: &start, Next: days(7), Missed: []time.Time{*days(-21)}},
-		Trigger:   Trigger{Kind: "scheduled", By: "lifeboat@drill-1", From: "daemon", Reason: "weekly drill of the policy crm-gold"},
-		Selection: Selection{Mode: "full", Algorithm: "random", From: "rotate", Window: 30 * 86400, Seed: "9f86d081884c7d659a2feaa0c55ad015", Population: "2592000 seconds from 2026-10-31T02:30:00Z to 2026-11-30T02:30:00Z", Excluded: []Excluded{{"tape", "not reachable since 2026-11-28T09:12:44Z"}}},
+		Tool:    Tool{"lifeboat", "v0.5.0", hash("binary")},
+		Host:    Host{Name: "drill-1.example.org", System: "Debian GNU/Linux 12, Linux 6.1 amd64", CPUs: 8, Memory: 32 << 30, Clock: phrase.ClockSynced.Say("1.5ms"), IdentityAccepted: true},
+		Policy:  Policy{Name: "crm-gold", Source: "crm", Owner: "Database team", Digest: hash("policy"), Text: "drill:\n  schedule: 30 2 * * 1\n  point: random within 30d\n  rto: 10m\n  rpo: 1m\n", Schedule: "30 2 * * 1", Previous: days(-7), Due: &start, Next: days(7), Missed: []time.Time{*days(-21)}},
+		Trigger: Trigger{Kind: "scheduled", By: "lifeboat@drill-1", From: "daemon", Reason: "weekly drill of the policy crm-gold"},
+		Selection: Selection{Mode: "full", Algorithm: "random", From: "rotate", Window: 30 * 86400, Seed: "9f86d081884c7d659a2feaa0c55ad015", Population: phrase.DrawnMoment.Say(2592000001, 720*time.Hour, phrase.Interval.Count(1), phrase.FromTo.Say("2026-10-31T02:30:00.000Z", "2026-11-30T02:30:00.000Z"), 1712345),
+			Excluded: []Excluded{{phrase.TheTarget.Say("tape"), "not reachable since 2026-11-28T09:12:44Z"}, {phrase.FromTo.Say("2026-11-02T00:00:00.000Z", "2026-11-03T00:00:00.000Z"), phrase.GapDropped.Say()}}},
 		Backup: Backup{Engine: "PostgreSQL", Version: "17.6", System: "7412345678901234567", Snapshot: "1207", Kind: "incremental", Taken: *days(-3), Record: hash("record"), From: "1/2B4C5D60", To: "1/4F00A1B8", LogSize: 612 << 20,
 			Size: 41 << 30, Fetched: 17 << 30, Frames: 17612, Copy: vault, Copies: []Copy{disk, vault, {Target: "tape", Place: "Basel", Media: "tape", Offsite: true, Records: 1190}},
-			Cipher: "age (X25519 and ML-KEM-768), ChaCha20-Poly1305", Epochs: []string{"age1pq1example"}, Companions: []Companion{{"attachments", "1209", 42_000, 18231, 9 << 30, Pass}, {"config", "1208", 61_000, 57, 3 << 20, Pass}}},
-		Point:     Point{Requested: "2026-11-27T14:03:21Z", Reached: "1/4F00A1B8", Through: ptr(start.Add(-60 * time.Hour)), Last: ptr(start.Add(-60*time.Hour - 2*time.Second)), Gaps: nil, Verdict: Pass},
-		Isolation: Isolation{Directory: "/var/lib/lifeboat/drills/2026-11-30", Separate: true, Network: "none", Listening: "unix socket in the drill's directory, mode 0700", Archiving: "archive_mode=off", User: "lifeboat-drill", Teardown: Pass, TornDown: []string{"the process group of the server is gone", "the directory is gone"}, Limitation: "The drill shares the kernel of the host."},
+			Cipher: phrase.Cipher.Say(), Epochs: []string{"age1pq1example"}, Companions: []Companion{{"attachments", "1209", 42_000, 18231, 9 << 30, Pass}, {"config", "1208", 61_000, 57, 3 << 20, Pass}}},
+		Point: Point{Requested: "2026-11-27T14:03:21Z", Reached: "1/4F00A1B8", Through: ptr(start.Add(-60 * time.Hour)), Last: ptr(start.Add(-60*time.Hour - 2*time.Second)), Gaps: nil, Verdict: Pass},
+		Isolation: Isolation{Directory: "/var/lib/lifeboat/drills/2026-11-30", Separate: true, Network: phrase.OwnNetwork.Say(), Listening: phrase.PostgresListening.Say(), Archiving: phrase.PostgresArchiving.Say(), User: "lifeboat-drill", Teardown: Pass,
+			TornDown: []string{phrase.NobodyWorks.Say("/var/lib/lifeboat/drills/2026-11-30"), phrase.DirectoryGone.Say("/var/lib/lifeboat/drills/2026-11-30")}, Limitation: phrase.PostgresLimitation.Say()},
 		Timeline: []Phase{{PhaseQueue, start, after(900), 0, ""}, {PhasePlan, after(900), after(5200), 0, ""}, {PhaseRestore, after(5200), after(131_000), 41 << 30, ""}, {PhaseRestore, after(131_000), after(158_000), 9 << 30, "attachments"},
 			{PhaseReplay, after(158_000), after(193_100), 612 << 20, ""}, {PhaseChecks, after(193_100), after(248_000), 0, ""}, {PhaseTeardown, after(248_000), after(261_000), 0, ""}},
-		RTO:        Objective{minutes(10), 192_200, Pass, "From the plan until the engine accepted queries."},
-		RPO:        Objective{minutes(1), 2_400, Pass, "From the newest transaction on the copy to the time asked for."},
-		Projection: &Projection{Size: 410 << 30, LogSize: 6 << 30, Copy: "tape", Duration: minutes(31), Low: minutes(24), High: minutes(44), Model: "Linear in size and log, fitted by least squares.", Samples: 12, Error: 0.083, Verdict: Fail, Assumption: "The network is as it was in the drills."},
-		Checks:     checks(), NotTested: Limits("application", "users", "other-copies", "other-points", "production-hardware", "sampling"),
-		Errors: []string{"WARNING:  could not open statistics file: <no such file> & so on"}, Result: Pass,
-		Findings: []Finding{{ID: "F-1", Severity: Warning, Text: "The projected recovery of production is beyond the target.", Owner: "Database team", Due: days(30), Retest: "The next drill from tape"}},
+		RTO: Objective{minutes(10), 192_200, Pass, phrase.RTOHow.Say()},
+		RPO: Objective{minutes(1), 2_400, Pass, phrase.RPOHow.Say()},
+		Projection: &Projection{Size: 410 << 30, LogSize: 6 << 30, Copy: "tape", Duration: minutes(31), Low: minutes(24), High: minutes(44),
+			Model: phrase.Model.Say("tape", phrase.Drill.Count(12), phrase.FixedAndContent.Say("4s", "230 MiB"), phrase.Drill.Count(12), phrase.RateLog.Say("11 MiB"), "5.2s") + ".", Samples: 12, Error: 0.083, Verdict: Fail, Assumption: phrase.Assumption.Say()},
+		Checks: checks(), NotTested: Limits("application", "users", "other-copies", "other-points", "production-hardware", "sampling"),
+		Errors: []string{phrase.SomebodyEnded.Say(), "WARNING:  could not open statistics file: <no such file> & so on"}, Result: Pass,
+		Findings: []Finding{{ID: "F-1", Severity: Warning, Text: phrase.FoundProjection.Say("tape"), Owner: "Database team", Due: days(30), Retest: phrase.Retest.Say("crm-gold", "tape")}},
 		Controls: Controls(),
 	}
 	for i := range 9 {
@@ -123,14 +127,15 @@ func (k keys) full(t testing.TB) *Report {
 
 func checks() []Check {
 	tables := []Table{{"public.accounts", 120_443, ptr[int64](120_443), true, hash("a"), false}, {"public.activities", 9_184_220, ptr[int64](9_100_000), false, hash("b"), true}, {"public.contacts", 402_118, ptr[int64](402_120), true, "", false}, {"public.imports", 12, nil, false, hash("c"), false}}
+	since := phrase.SinceCounted.Say(3, 0)
 	return []Check{
-		{"integrity", "integrity", Critical, "pg_amcheck over all heaps and indexes", "", "no fault", "no fault", Pass, "", after(193_100), after(215_000), nil},
-		{"inventory", "inventory", Critical, "Objects of the catalogue against the snapshot's record", "", "214 objects", "214 objects", Pass, "", after(215_000), after(215_800), nil},
-		{"counts", "counts", Warning, "Rows of each table", "", "as recorded with the snapshot", "2 rows fewer in public.contacts", Fail, "A table of which the rows must be equal differs.", after(215_800), after(231_000), tables},
-		{"references", "references", Critical, "Foreign keys, by anti-joins", "", "no row without its parent", "no row without its parent", Pass, "", after(231_000), after(240_000), nil},
-		{"freshness", "freshness", Critical, "Newest row of public.activities", hash("sql"), "within 1 min of the point", "2.4 s before the point", Pass, "", after(240_000), after(240_400), nil},
-		{"canary", "canary", Warning, "The row that the backup host wrote", hash("canary"), "1207-7f", "", Inconclusive, "There is no canary table.", after(240_400), after(240_500), nil},
-		{"assertion:open-deals", "assertion", Critical, "Deals that are open have an owner", hash("deals"), "0", "0", Pass, "", after(240_500), after(240_900), nil},
+		{"integrity", "integrity", Critical, phrase.Amcheck.Say("1.4", 3, 412, 377) + "; " + phrase.IndexesNot.Say(2, "gin"), "", phrase.NoFaults.Say(), phrase.NoFaults.Say(), Pass, "", after(193_100), after(215_000), nil},
+		{"references", "references", Warning, phrase.AntiJoins.Say(31, 1), "", phrase.NoFaults.Say(), phrase.Faults.Say(1), Fail, phrase.Orphans.Say("crm.public.notes", "(0,7)", "notes_account_fkey", "crm.public.accounts"), after(231_000), after(240_000), nil},
+		{"counts", "counts", Warning, phrase.CountEach.Say(), "", phrase.CountExpected.Say(), phrase.Counted.Say(4, 4, 1), Fail, since + "\n" + phrase.RowsProven.Say("public.contacts", 402_118, 402_120), after(215_800), after(231_000), tables},
+		{"inventory", "inventory", Critical, phrase.AllObjects.Say(), "", phrase.TablesOf.Say(4, phrase.ProductionAt.Say("2026-11-27T14:00:00Z")), phrase.OfKind("index", 7) + ", " + phrase.OfKind("table", 4), Pass, "", after(215_000), after(215_800), nil},
+		{"freshness", "freshness", Critical, phrase.NewestTime.Say(), hash("sql"), "2026-11-27T14:03:21.117Z", "2026-11-27T14:03:21.117Z", Pass, "", after(240_000), after(240_400), nil},
+		{"digests", "digests", Warning, phrase.HashRows.Say(), "", phrase.NoneAtPosition.Say(), phrase.Hashed.Say(3, 4, 1, 0), Inconclusive, phrase.NotHashedInTime.Say(1, phrase.TimeLimit.Say(time.Minute)), after(240_400), after(240_500), nil},
+		{"assertion:open-deals", "assertion", Critical, phrase.PolicyStatement.Say(), hash("deals"), phrase.EqualTo.Say("0") + ", " + phrase.AtMost.Say("5"), "no faults", Pass, "", after(240_500), after(240_900), nil},
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"lifeboat/internal/phrase"
 )
 
 //go:embed page.html
@@ -17,8 +19,8 @@ var pageHTML string
 //go:embed page_parts.html
 var pageParts string
 
-// Page writes an opened report as one HTML file that needs nothing else: no script, no network. What the engine, the policy and the checks said stays in
-// the language in which they said it.
+// Page writes an opened report as one HTML file that needs nothing else: no script, no network. Texts of phrase are in the language of the page; what the
+// engine and the policy said stays in the language in which they said it, and is marked.
 func Page(w io.Writer, o *Opened, lang string) error {
 	if !slices.Contains(Languages(), lang) {
 		return fmt.Errorf("write the page of a report: no language %.20q: there are %v", lang, Languages())
@@ -55,12 +57,14 @@ type view struct {
 type reason struct {
 	Verdict Verdict
 	Text    string
+	Why     []phrase.Piece
 }
 
 // fact is a line of a table of two columns.
 type fact struct {
 	Label, Value string
-	Code         bool // digests and keys
+	Said         []phrase.Piece // in place of Value
+	Code         bool           // digests and keys
 }
 
 func (l language) view(o *Opened) *view {
@@ -73,7 +77,7 @@ func (l language) view(o *Opened) *view {
 
 func (l language) summary(r *Report) string {
 	values := []any{dash(r.Backup.Snapshot), dash(r.Policy.Source), dash(join(" ", r.Backup.Engine, r.Backup.Version)), l.copyName(r.Backup.Copy)}
-	point := r.Point.Reached
+	point := l.plain(r.Point.Reached)
 	if r.Point.Through != nil {
 		point = l.at(r.Point.Through)
 	}
@@ -98,7 +102,7 @@ func (l language) reasons(r *Report) []reason {
 	var out []reason
 	add := func(v Verdict, text string) {
 		if v != Pass {
-			out = append(out, reason{cmp.Or(v, Inconclusive), text})
+			out = append(out, reason{Verdict: cmp.Or(v, Inconclusive), Text: text})
 		}
 	}
 	if r.Selection.Mode != tier1 { // which restores nothing
@@ -115,11 +119,14 @@ func (l language) reasons(r *Report) []reason {
 		add(r.Projection.Verdict, l.text("projection")+l.colon(l.duration(r.Projection.Duration)))
 	}
 	for _, c := range r.Checks {
-		text := l.check(c) + l.bracket(l.word("severity", string(c.Severity)))
-		if c.Why != "" {
-			text += l.colon(c.Why)
+		if c.Verdict == Pass {
+			continue
 		}
-		add(c.Verdict, text)
+		r := reason{Verdict: cmp.Or(c.Verdict, Inconclusive), Text: l.check(c) + l.bracket(l.word("severity", string(c.Severity))), Why: l.said(c.Why)}
+		if c.Why != "" {
+			r.Text += l.colon("")
+		}
+		out = append(out, r)
 	}
 	for _, c := range r.Backup.Companions {
 		add(c.Verdict, l.text("companions")+l.colon(c.Source))
@@ -160,7 +167,7 @@ func (l language) funcs() template.FuncMap {
 			n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64)
 			return comma(n), err
 		},
-		"yes": l.yes, "class": class, "mark": mark, "check": l.check,
+		"said": l.said, "answer": l.answer, "plain": l.plain, "colon": func() string { return l.colon("") }, "yes": l.yes, "class": class, "mark": mark, "check": l.check,
 		"limit": func(x Limit) string { return limitIn(x, string(l)) },
 		"about": func(c Control) string { return aboutIn(c, string(l)) },
 	}

@@ -6,6 +6,9 @@ import (
 )
 
 func (l language) fact(key, value string) fact { return fact{Label: l.text(key), Value: dash(value)} }
+func (l language) says(key, value string) fact {
+	return fact{Label: l.text(key), Said: l.said(dash(value))}
+}
 func (l language) code(key, value string) fact {
 	return fact{Label: l.text(key), Value: dash(value), Code: true}
 }
@@ -21,21 +24,21 @@ func (l language) selection(r *Report) []fact {
 		window = l.seconds(s.Window)
 	}
 	return []fact{l.fact("mode", l.word("mode", s.Mode)), l.fact("algorithm", l.word("algorithm", s.Algorithm)), l.fact("from", l.word("from", s.From)),
-		l.fact("window", window), seed, l.fact("population", s.Population)}
+		l.fact("window", window), seed, l.says("population", s.Population)}
 }
 
 func (l language) backup(r *Report) []fact {
 	b := r.Backup
 	log := l.text("log none")
 	if b.From != "" || b.To != "" {
-		log = l.text("log of", dash(b.From), dash(b.To), size(b.LogSize))
+		log = l.text("log of", dash(b.From), l.plain(dash(b.To)), size(b.LogSize))
 	}
 	return []fact{
 		l.fact("engine", join(" ", b.Engine, b.Version)), l.fact("system", b.System),
 		l.fact("snapshot", l.text("snapshot of", dash(b.Snapshot), l.word("snapshot", b.Kind), l.at(b.Taken))),
 		l.code("record", b.Record), l.fact("log range", log),
 		l.fact("size", l.text("size of", size(b.Size), size(b.Fetched), comma(int64(b.Frames)))),
-		l.fact("copy", l.copyName(b.Copy)), l.fact("cipher", b.Cipher), l.code("epochs", strings.Join(b.Epochs, " ")),
+		l.fact("copy", l.copyName(b.Copy)), l.says("cipher", b.Cipher), l.code("epochs", strings.Join(b.Epochs, " ")),
 	}
 }
 
@@ -62,7 +65,7 @@ func (l language) policy(r *Report) []fact {
 func (l language) host(r *Report) []fact {
 	h := r.Host
 	return []fact{
-		l.fact("name", h.Name), l.fact("os", h.System), l.fact("cpus", l.text("cpu of", h.CPUs, size(h.Memory))), l.fact("clock", h.Clock),
+		l.fact("name", h.Name), l.fact("os", h.System), l.fact("cpus", l.text("cpu of", h.CPUs, size(h.Memory))), l.says("clock", h.Clock),
 		l.fact("tool", join(" ", r.Tool.Name, r.Tool.Version)), l.code("sum", r.Tool.SHA256),
 	}
 }

@@ -3,10 +3,14 @@ package evidence
 import (
 	"bytes"
 	"fmt"
+	"html"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"lifeboat/crypto"
+	"lifeboat/internal/phrase"
 )
 
 func render(t testing.TB, o *Opened, lang string) string {
@@ -106,5 +110,32 @@ func TestDurations(t *testing.T) {
 		if en, zh := language(English).duration(ms), language(Chinese).duration(ms); en != want[0] || zh != want[1] {
 			t.Errorf("%d ms: %q and %q, want %q", ms, en, zh, want)
 		}
+	}
+}
+
+var english = regexp.MustCompile(`<span lang="en">([^<]*)</span>`)
+
+// TestPageSpeaksChinese leaves in English, and marks, what is not ours; and what a statement selected stays as it is, even if it reads like ours.
+func TestPageSpeaksChinese(t *testing.T) {
+	k := newKeys(t, 1, crypto.Writer)
+	r := k.full(t)
+	r.Checks[0].Why = phrase.NotWithin.Say("2s", "ERROR: canceled <by> request")
+	page := render(t, opened(t, k, r), Chinese)
+	var marked []string
+	for _, m := range english.FindAllStringSubmatch(page, -1) {
+		marked = append(marked, html.UnescapeString(m[1]))
+	}
+	// The first error also stands below the verdict of a drill that did not pass.
+	if want := []string{"ERROR: canceled <by> request", r.Errors[1], r.Selection.Excluded[0].Reason}; !slices.Equal(marked, want) {
+		t.Errorf("marked as English: %q, want %q", marked, want)
+	}
+	for _, want := range []string{"自打开副本起，至引擎可响应查询为止", "未在 2s 内结束：<span", "演练被人为中止", "等于 0，不大于 5</td><td>no faults</td>", "lifeboat drill run crm-gold --from tape",
+		"从 tape 恢复（12 次演练）：4s，另加每 230 MiB 数据 1 秒", "2026-11-02T00:00:00.000Z 至 2026-11-03T00:00:00.000Z：日志已按保留策略删除"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q on the page", want)
+		}
+	}
+	if page := render(t, opened(t, k, r), English); strings.Contains(page, "<span lang") || !strings.Contains(page, r.RTO.How) {
+		t.Error("the page in English is not as the report has it")
 	}
 }

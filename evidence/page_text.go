@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"lifeboat/internal/phrase"
 )
 
 // language writes values as people read them.
@@ -27,6 +29,30 @@ func (l language) word(field, value string) string {
 		return m.in(string(l))
 	}
 	return dash(value)
+}
+
+// said is a text of a report in the language of the page, as far as it is ours.
+func (l language) said(text string) []phrase.Piece {
+	if l == Chinese {
+		return phrase.Chinese(text)
+	}
+	return []phrase.Piece{{Text: text}}
+}
+
+// plain is what was said, where what is not ours cannot be marked.
+func (l language) plain(text string) (out string) {
+	for _, p := range l.said(text) {
+		out += p.Text
+	}
+	return out
+}
+
+// answer is what a check observed. What a statement of the policy selects is content of the database, whatever it looks like.
+func (l language) answer(c Check) []phrase.Piece {
+	if c.Kind == "assertion" {
+		return []phrase.Piece{{Text: dash(c.Observed)}}
+	}
+	return l.said(dash(c.Observed))
 }
 
 func (l language) colon(s string) string {

@@ -6,7 +6,7 @@ const (
 	Chinese = "zh-CN" // simplified
 )
 
-// Languages lists the languages of a page; what the engine, the policy and the checks said stays in the language in which they said it.
+// Languages lists the languages of a page.
 func Languages() []string { return []string{English, Chinese} }
 
 // message is a text of ours in each language.
@@ -29,7 +29,7 @@ var words = map[string]message{
 	"rto":          {"Recovery time (RTO)", "恢复时间（RTO）"},
 	"rpo":          {"Loss of data (RPO)", "数据丢失窗口（RPO）"},
 	"missed point": {"The point that was asked for was not shown to be reached: %s", "未能证实已恢复到所请求的时间点：%s"},
-	"first error":  {"The first error, in the words of the engine or the program:", "首条错误信息（引擎或程序原文）："},
+	"first error":  {"The first error, in the words of the engine or the program:", "首条错误信息："},
 	"summary failed": {"Snapshot %s of %s (%s) was to be restored from the copy %s to a separate place. It did not get to its point.",
 		"原定从副本“%[4]s”将 %[2]s（%[3]s）的快照 %[1]s 恢复到独立位置，但未到达目标时间点。"},
 	"point":    {"Point reached", "恢复到的时间点"},
@@ -48,7 +48,7 @@ var words = map[string]message{
 	"not measured": {"not measured", "未测得"},
 	"requested":    {"Requested: %s", "请求：%s"},
 	"reached":      {"Position %s, newest transaction %s", "日志位置 %s，最新事务 %s"},
-	"gap":          {"Gap: %s", "缺口：%s"},
+	"gap":          {"Gap: ", "缺口："},
 	"projection":   {"Projected for production", "生产环境恢复时间推算"},
 	"projection of": {"%s of database and %s of log, from the slowest copy, %s",
 		"数据库 %s，日志 %s，按最慢的副本“%s”计"},
@@ -92,5 +92,5 @@ var words = map[string]message{
 	"retest":         {"Retest", "复测"},
 	"errors":         {"Errors", "错误信息"},
 	"errors none":    {"None.", "无。"},
-	"errors caption": {"In the words of the engine and the programs, without secrets.", "数据库引擎与程序的原文，已去除敏感信息。"},
+	"errors caption": {"In the words of the engine and the programs, without secrets.", "来自数据库引擎与程序，已去除敏感信息。"},
 }

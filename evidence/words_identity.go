@@ -142,11 +142,7 @@ var valueWords = map[string]message{
 	"trigger.scheduled": {"scheduled", "按计划"},
 	"trigger.manual":    {"manual", "手动"},
 	"snapshot.full":     {"full", "全量"},
-	"network.none":      {"none: a network namespace of its own", "无：使用独立的网络命名空间"},
 	"role.writer":       {"writer of the journal", "日志写入者"},
-
-	// as PostgreSQL's laboratory says it
-	"network.none: a network namespace of its own": {"none: a network namespace of its own", "无：使用独立的网络命名空间"},
 
 	"snapshot.incremental": {"incremental", "增量"},
 }

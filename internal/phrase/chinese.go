@@ -72,7 +72,7 @@ var chinese = map[Phrase]string{
 	SomebodyEnded: "演练被人为中止",
 
 	RTONotMeasured: "未测量：本次未执行恢复",
-	RTOGivenUp:     "到此时间后放弃恢复",
+	RTOGivenUp:     "达到此时长后放弃恢复",
 	RTOHow:         "自打开副本起，至引擎可响应查询为止，不含检查",
 	RPOHow:         "自该副本可恢复的最新时刻起，至演练开始为止",
 	RPONone:        "策略未承诺 RPO",
@@ -108,7 +108,7 @@ var chinese = map[Phrase]string{
 	Abridged:        "%v … %v（全部条目各加换行符后的 SHA-256：%s）",
 	FromTo:          "%s 至 %s",
 	MillisecondsOf:  "%[2]v之间的 %[1]d 毫秒",
-	TheTarget:       "目标 %s",
+	TheTarget:       "存储目标 %s",
 	TheSnapshot:     "快照 %s",
 	BeforeWindow:    "早于 %[2]s 的 %[1]v",
 	BehindWindow:    "晚于 %[2]s 的 %[1]v",

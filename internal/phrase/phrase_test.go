@@ -43,7 +43,7 @@ func TestPhrases(t *testing.T) {
 		said := english.Say(values...)
 		var translated []any
 		for _, v := range values {
-			if s, ok := v.(string); ok && Ours(s) {
+			if s, ok := v.(string); ok {
 				v = plain(Chinese(s))
 			}
 			translated = append(translated, v)
@@ -57,7 +57,7 @@ func TestPhrases(t *testing.T) {
 				fitting++
 			}
 		}
-		if fitting != 1 || !Ours(said) {
+		if fitting != 1 {
 			t.Errorf("%q fits %d phrases", said, fitting)
 		}
 		if strings.ContainsFunc(string(english), han) || !strings.ContainsFunc(chinese, han) || english == "" {

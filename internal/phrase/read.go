@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"unicode"
 )
 
 // Piece is a stretch of a text.
@@ -26,12 +25,6 @@ func Chinese(text string) (out []Piece) {
 		out = append(out, r.line(line).pieces...)
 	}
 	return merged(out)
-}
-
-// Ours reports whether every line of a text is a phrase; values in it, and what follows it as the words of others, may be anything.
-func Ours(text string) bool {
-	r := reading{}
-	return !slices.ContainsFunc(strings.Split(text, "\n"), func(line string) bool { return !r.line(line).ours })
 }
 
 // form is a phrase as it is recognised and rendered.
@@ -109,6 +102,9 @@ const (
 	longest     = 2 << 10
 )
 
+// word tells words from numbers, times and the like.
+var word = regexp.MustCompile(`\p{Latin}{2}`)
+
 // reading keeps what was found of texts, because the same is asked several times.
 type reading map[string]found
 
@@ -136,8 +132,7 @@ func (r reading) find(text string) found {
 	if f, ok := r[text]; ok {
 		return f
 	}
-	latin := func(c rune) bool { return unicode.Is(unicode.Latin, c) }
-	best := found{pieces: []Piece{{Text: text, English: strings.ContainsFunc(text, latin)}}}
+	best := found{pieces: []Piece{{Text: text, English: word.MatchString(text)}}}
 	better := func(f found) {
 		if !best.ours || f.literals > best.literals {
 			best = f
