@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 )
 
 // limited is a Database whose tables from countTo and hashTo on take longer than there is time.
@@ -82,6 +83,13 @@ func TestTablesWithoutTime(t *testing.T) {
 			t.Parallel()
 			checks, notTested := Probes{Limit: 50 * time.Millisecond, Before: x.before}.ask(t.Context(), time.Now, &x.db, Reached{})
 			for _, c := range checks {
+				for _, text := range append(strings.Split(c.Why, "\n"), c.What, c.Expected, c.Observed) {
+					for _, p := range phrase.Chinese(text) {
+						if p.English {
+							t.Errorf("%s: %q is said in no phrase", c.ID, text)
+						}
+					}
+				}
 				if v, ok := x.want[c.ID]; ok && (c.Verdict != v || !strings.Contains(c.Why, x.why[c.ID])) {
 					t.Errorf("%s is %s: %s (%s), want %s: %s", c.ID, c.Verdict, c.Why, c.Observed, v, x.why[c.ID])
 				}

@@ -25,6 +25,7 @@ func (x *fixture) drilledAs(code int, args ...string) (r evidence.Report) {
 	if s.code != code {
 		x.t.Fatalf("exit code %d, want %d: %s; %q; %+v", s.code, code, s.err, r.Errors, r.Findings)
 	}
+	speaks(x.t, r)
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeboat/internal/phrase"
 	"lifeboat/snapshot"
 	"lifeboat/verify"
 )
@@ -100,17 +101,25 @@ func TestLab(t *testing.T) {
 	if _, err := d.Count(t.Context(), "missing"); err == nil {
 		t.Error("a table was counted that is not there")
 	}
+	i := d.Isolation()
+	said := []string{i.Network, i.Listening, i.Archiving, i.Limitation}
 	for _, ask := range []func(context.Context) (string, []string, error){d.Integrity, d.References} {
 		how, faults, err := ask(t.Context())
 		if how == "" || len(faults) > 0 || err != nil {
 			t.Errorf("%s: %q %v", how, faults, err)
 		}
+		said = append(said, how)
 	}
 	if r, err := d.Reached(t.Context()); r != (verify.Reached{}) || err != nil {
 		t.Errorf("%v %v", r, err)
 	}
-	if i := d.Isolation(); !i.Separate || !strings.HasPrefix(i.Network, "none") {
+	if !i.Separate || !strings.HasPrefix(i.Network, "none") {
 		t.Errorf("%+v", i)
+	}
+	for _, text := range said {
+		if p := phrase.Chinese(text); len(p) != 1 || p[0].English {
+			t.Errorf("%q is said in no phrase", text)
+		}
 	}
 	if !strings.HasPrefix(Lab{}.Version(), "SQLite 3.") {
 		t.Error(Lab{}.Version())
@@ -190,7 +199,7 @@ func TestLabFindsFaults(t *testing.T) {
 	path := made(t, "CREATE TABLE account (id INTEGER PRIMARY KEY)", "CREATE TABLE contact (account_id REFERENCES account)", "PRAGMA foreign_keys = 0", "INSERT INTO contact VALUES (5)", "CREATE TABLE big (t)", "CREATE INDEX by_t ON big (t)",
 		"WITH g(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM g WHERE n < 2000) INSERT INTO big SELECT printf('%0100d', n) FROM g")
 	_, faults, err := restored(t, path).References(t.Context())
-	if err != nil || len(faults) != 1 || !strings.Contains(faults[0], "row 1 of contact") {
+	if err != nil || len(faults) != 1 || !strings.Contains(faults[0], "row 1 of contact") || phrase.Chinese(faults[0])[0].English {
 		t.Errorf("%q %v", faults, err)
 	}
 	b, err := os.ReadFile(path)
