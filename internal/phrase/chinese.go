@@ -141,6 +141,16 @@ var chinese = map[Phrase]string{
 	PostgresArchiving:  "关闭",
 	PostgresLimitation: "服务器与本主机共用内核，以及其用户可读取的文件系统（包括其中的 Unix 套接字）；外部表与 dblink 已被切断",
 
+	StatementLate:     "语句未在时限内结束",
+	StatementWrites:   "语句执行写入，而此处只允许读取",
+	StatementNoRow:    "语句未返回任何行",
+	StatementNoColumn: "语句未返回任何列",
+	StatementRows:     "语句返回多于一行",
+	Statements:        "包含多于一条语句",
+	ValueLarge:        "值超过 %d 字节",
+	RowLarge:          "行超过 %d 字节",
+	SessionEnded:      "服务器终止了会话",
+
 	Amcheck:        "amcheck %s，共 %d 个数据库：以 verify_heapam 检查 %d 张表及其 TOAST，以 bt_index_parent_check（heapallindexed）检查 %d 个 B 树索引；缺少该扩展时，在随后回滚的事务中创建",
 	IndexesNot:     "未检查：%d 个 %s 类型的索引",
 	RelationsNot:   "%d 个关系无法检查",

@@ -141,7 +141,7 @@ const (
 	GapSlot        Phrase = "its slot was removed from the server"
 )
 
-// What the engines say of how they looked (source/sqlite, source/postgres). Network, listening and archiving are of the isolation.
+// What the engines say of how they looked, and of statements that went wrong (source/sqlite, source/postgres). Network, listening and archiving are of the isolation.
 const (
 	SQLiteNetwork    Phrase = "none: a file is read, by no server"
 	SQLiteListening  Phrase = "nothing listens"
@@ -157,6 +157,16 @@ const (
 	PostgresListening  Phrase = "no address; a Unix socket in the data directory, which only its owner may enter"
 	PostgresArchiving  Phrase = "off"
 	PostgresLimitation Phrase = "the server shares the kernel and the file systems of this host, as far as its user may read them, Unix sockets among them; foreign tables and dblink are cut off"
+
+	StatementLate     Phrase = "the statement did not end in time"
+	StatementWrites   Phrase = "the statement writes, and may only read"
+	StatementNoRow    Phrase = "the statement has no row"
+	StatementNoColumn Phrase = "the statement has no column"
+	StatementRows     Phrase = "the statement has more than one row"
+	Statements        Phrase = "there is more than one statement"
+	ValueLarge        Phrase = "the value has more than %d bytes"
+	RowLarge          Phrase = "the row has more than %d bytes"
+	SessionEnded      Phrase = "the server ended the session"
 
 	Amcheck        Phrase = "amcheck %s in %d databases: verify_heapam of %d tables with their TOAST, bt_index_parent_check with heapallindexed of %d B-trees; where the extension was missing it was created in a transaction that was rolled back"
 	IndexesNot     Phrase = "not checked: %d indexes of kind %s"

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"lifeboat/internal/phrase"
 )
 
 // maxValue bounds the answer of a statement, maxRow a row with what else stands in it.
@@ -62,11 +64,11 @@ func (c *conn) one(ctx context.Context, sql string) (value string, null bool, er
 		v := r.Values()
 		switch n++; {
 		case n > 1:
-			err = errors.New("the statement has more than one row")
+			err = errors.New(phrase.StatementRows.Say())
 		case len(v) == 0:
-			err = errors.New("the statement has no column")
+			err = errors.New(phrase.StatementNoColumn.Say())
 		case len(v[0]) > maxValue:
-			err = fmt.Errorf("the value has more than %d bytes", maxValue)
+			err = errors.New(phrase.ValueLarge.Say(maxValue))
 		default:
 			value, null = string(v[0]), v[0] == nil
 		}
@@ -77,7 +79,7 @@ func (c *conn) one(ctx context.Context, sql string) (value string, null bool, er
 		}
 	}
 	if _, err = r.Close(); err == nil && n == 0 {
-		err = errors.New("the statement has no row")
+		err = errors.New(phrase.StatementNoRow.Say())
 	}
 	return value, null, err
 }
@@ -89,20 +91,20 @@ func explain(ctx context.Context, err error) error {
 	var large *pgproto3.ExceededMaxBodyLenErr
 	switch errors.As(err, &server); {
 	case errors.As(err, &large):
-		return fmt.Errorf("the row has more than %d bytes", maxRow)
+		return errors.New(phrase.RowLarge.Say(maxRow))
 	case ctx.Err() != nil:
-		return fmt.Errorf("the statement did not end in time: %w", ctx.Err())
+		return fmt.Errorf("%s: %w", phrase.StatementLate.Say(), ctx.Err())
 	case server == nil:
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("the server ended the session: %w", err)
+			return fmt.Errorf("%s: %w", phrase.SessionEnded.Say(), err)
 		}
 		return err
 	case server.Code == cancelled:
-		return fmt.Errorf("the statement did not end in time: %w", err)
+		return fmt.Errorf("%s: %w", phrase.StatementLate.Say(), err)
 	case server.Code == readOnly:
-		return fmt.Errorf("the statement writes, and may only read: %w", err)
+		return fmt.Errorf("%s: %w", phrase.StatementWrites.Say(), err)
 	case server.Code == syntax && server.Message == multiple:
-		return fmt.Errorf("there is more than one statement: %w", err)
+		return fmt.Errorf("%s: %w", phrase.Statements.Say(), err)
 	}
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"lifeboat/internal/phrase"
 )
 
 // maxValue bounds the answer of a statement, bytes.
@@ -25,7 +27,7 @@ func (d *Restored) Query(ctx context.Context, query string) (value string, null 
 	defer conn.Close()
 	v, err := one(ctx, conn, query)
 	if ctx.Err() != nil {
-		return "", false, fmt.Errorf("the statement did not end in time: %w", ctx.Err())
+		return "", false, fmt.Errorf("%s: %w", phrase.StatementLate.Say(), ctx.Err())
 	}
 	if err != nil {
 		return "", false, d.say("ask", err)
@@ -60,7 +62,7 @@ func one(ctx context.Context, conn *sql.Conn, query string) (v any, err error) {
 	}
 	into[0] = &v
 	if !rows.Next() {
-		return nil, errors.Join(rows.Err(), errors.New("the statement has no row"))
+		return nil, errors.Join(rows.Err(), errors.New(phrase.StatementNoRow.Say()))
 	}
 	if err := rows.Scan(into...); err != nil {
 		return nil, err
@@ -74,9 +76,9 @@ func one(ctx context.Context, conn *sql.Conn, query string) (v any, err error) {
 	}
 	switch {
 	case size > maxValue:
-		return nil, fmt.Errorf("the value has more than %d bytes", maxValue)
+		return nil, errors.New(phrase.ValueLarge.Say(maxValue))
 	case rows.Next():
-		return nil, errors.New("the statement has more than one row")
+		return nil, errors.New(phrase.StatementRows.Say())
 	}
 	return v, rows.Err()
 }
@@ -86,7 +88,7 @@ func question(query string) error {
 	text := plain(query)
 	text = strings.TrimSpace(strings.TrimRight(text, "; \t\r\n\f"))
 	if strings.Contains(text, ";") {
-		return errors.New("there is more than one statement")
+		return errors.New(phrase.Statements.Say())
 	}
 	word := strings.ToUpper(text)
 	if n := strings.IndexFunc(word, func(r rune) bool { return r < 'A' || r > 'Z' }); n >= 0 {
