@@ -105,6 +105,7 @@ func TestDrillMonth(t *testing.T) {
 		row := rows[week]
 		var r evidence.Report
 		x.must(x.fastly(clock, 0, &r, "drill", "show", row.Report, "--json"))
+		speaks(t, r)
 		if row.Copy != w.copy || row.Result != w.result || row.Due == nil || !row.Due.Equal(due.Add(4*time.Hour)) {
 			t.Errorf("week %d: %+v, want %s from %s; %q, findings %+v", week, row, w.result, w.copy, r.Errors, r.Findings)
 		}
@@ -133,6 +134,7 @@ func TestDrillMonth(t *testing.T) {
 	line.Down(testenv.Fault{Rate: 10 << 10})
 	var r evidence.Report
 	x.must(x.fastly(clock, 3, &r, "drill", "run", "crm", "--from", "offsite", "--identity", x.path("key"), "--json"))
+	speaks(t, r)
 	if r.Result != evidence.Fail || !strings.Contains(fmt.Sprint(r.Errors), "it took too long") {
 		t.Errorf("a slow target: %s, %q", r.Result, r.Errors)
 	}
