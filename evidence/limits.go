@@ -18,6 +18,8 @@ var limits = map[string]message{
 		"大表内容仅抽样比对部分行。"},
 	"baseline": {"There was nothing recorded to compare the tables with: rows and contents were only read.",
 		"没有可供比对的基线记录：各表的行数与内容仅作读取。"},
+	"canary": {"No row that was written into production right before the snapshot was looked for: the snapshot has none.",
+		"快照中没有创建前写入生产库的探针记录，因此未予查找。"},
 	"foreign": {"What the database reads from other servers (foreign tables, dblink) was cut off and not tested.",
 		"数据库从其他服务器读取的内容（外部表、dblink）已被切断，未予测试。"},
 	"performance": {"How fast the restored database answers was not measured.",

@@ -80,7 +80,7 @@ func TestWordsUsed(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	for _, code := range []string{"application", "users", "other-copies", "other-points", "production-hardware", "network-path", "companions", "sampling", "baseline", "performance"} {
+	for _, code := range []string{"application", "users", "other-copies", "other-points", "production-hardware", "network-path", "companions", "sampling", "baseline", "canary", "performance"} {
 		l := Limits(code)[0]
 		if l.Code != code || l.Text == code || limitIn(l, Chinese) == l.Text || limitIn(l, English) != l.Text {
 			t.Errorf("%s: %+v, %q", code, l, limitIn(l, Chinese))

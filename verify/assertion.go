@@ -27,7 +27,7 @@ type Assertion struct {
 // assertion asks it. A statement about which nothing is said only has to succeed.
 func (a *asking) assertion(s Assertion) func(context.Context, *evidence.Check) error {
 	return func(ctx context.Context, c *evidence.Check) error {
-		c.What, c.SQL = phrase.PolicyStatement.Say(), statement(s.SQL)
+		c.What, c.SQL = phrase.PolicyStatement.Say(), digest(s.SQL)
 		value, null, err := a.db.Query(ctx, s.SQL)
 		if err != nil {
 			return err

@@ -70,6 +70,11 @@ func (p Probes) ask(ctx context.Context, now clock.Clock, db Database, r Reached
 	if !p.Until.IsZero() {
 		a.check(ctx, "freshness", evidence.Critical, a.freshness)
 	}
+	if db, ok := db.(Canaried); ok && db.Canary() != nil {
+		a.check(ctx, "canary", evidence.Critical, a.canary(db))
+	} else {
+		a.notTested = append(a.notTested, "canary")
+	}
 	for _, assertion := range p.Assertions {
 		a.check(ctx, "assertion:"+assertion.Name, assertion.Severity, a.assertion(assertion))
 	}
@@ -201,8 +206,8 @@ func (a *asking) freshness(_ context.Context, c *evidence.Check) error {
 	return nil
 }
 
-// statement is the digest of a statement, by which a report names it.
-func statement(sql string) string {
-	sum := sha256.Sum256([]byte(sql))
+// digest is the SHA-256 of a text in hex, by which a report names it.
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
