@@ -56,6 +56,9 @@ func (s *Source) Doctor(ctx context.Context) []snapshot.Finding {
 		e.add("summarize_wal", snapshot.Warn, "off: every backup reads the whole cluster, where the server could tell what changed", "ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf();")
 	}
 	e.configuration(ctx)
+	if s.Canary != "" {
+		e.canary(ctx)
+	}
 	e.slotLag(ses, s.Slot)
 	return e.found
 }

@@ -20,8 +20,8 @@ type table struct {
 // from is the table in a statement.
 func (t table) from() string { return t.only + identifier(t.schema) + "." + identifier(t.name) }
 
-// own leaves out what is not anybody's but the server's, or passing. n is pg_namespace.
-const own = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'`
+// own leaves out what is not anybody's but the server's, or Lifeboat's, or passing. n is pg_namespace.
+const own = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '` + canarySchema + `') AND n.nspname !~ '^pg_(toast_)?temp_'`
 
 // relations lists what stands in pg_class: kind, schema, name, size, rows, OID, ONLY.
 const relations = `SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence'

@@ -29,6 +29,8 @@ type Source struct {
 	Slot string
 	// Baseline is how long the tables of the DSN's database may be counted while a snapshot is taken, for drills to compare with; 0: they are not.
 	Baseline time.Duration
+	// Canary is the name under which a row is written to the DSN's database right before each snapshot, for drills to look for; empty: nothing is written.
+	Canary string
 
 	dsn, password string
 }
@@ -46,7 +48,7 @@ func (s *Source) Open(ctx context.Context, prior *snapshot.Prior) (snapshot.View
 	if err != nil {
 		return nil, &Error{Op: "snapshot", Server: "the source", Err: err, Hint: "write it as postgres://user@host:5432/database"}
 	}
-	v, err := open(ctx, cfg, prior)
+	v, err := open(ctx, cfg, prior, s.Canary)
 	if err != nil {
 		return nil, describe("snapshot", cfg, err)
 	}
@@ -54,7 +56,7 @@ func (s *Source) Open(ctx context.Context, prior *snapshot.Prior) (snapshot.View
 	return v, nil
 }
 
-func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *view, err error) {
+func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior, canary string) (_ *view, err error) {
 	v := &view{}
 	defer func() {
 		if err != nil {
@@ -80,6 +82,11 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior) (_ *vi
 	v.slotName = "lifeboat_" + hex.EncodeToString(random[:])
 	if _, err := v.slot.rows(fmt.Sprintf("CREATE_REPLICATION_SLOT %q TEMPORARY PHYSICAL RESERVE_WAL", v.slotName)); err != nil {
 		return nil, err
+	}
+	if canary != "" { // behind what finds out that this is the cluster that it was
+		if v.canary, err = writeCanary(ctx, v.cfg, v.slot.system, canary); err != nil {
+			v.findings = append(v.findings, uncaged(err))
+		}
 	}
 	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil {
 		if !v.proven {

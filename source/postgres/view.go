@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"lifeboat/snapshot"
+	"lifeboat/verify"
 )
 
 // Manifest is what a snapshot's tree says about its cluster.
@@ -36,6 +37,7 @@ type Manifest struct {
 	Damaged     []string          `json:"damaged,omitempty"` // what the server found, in its words
 	Unread      []string          `json:"unread,omitempty"`  // configuration that the role may not read
 	EndDigest   string            `json:"end_digest"`        // SHA-256 (hex) of the log from the beginning of the page before End to End
+	Canary      *verify.Canary    `json:"canary,omitempty"`
 }
 
 // view is a base backup that is being read.
@@ -51,6 +53,7 @@ type view struct {
 	since    *Manifest     // of the snapshot whose changes the server sends; nil: it sends everything
 	anew     bool          // no log leads here from the prior snapshot
 	budget   time.Duration // for a baseline; 0: none is taken
+	canary   *verify.Canary
 	damaged  []string
 	findings []snapshot.Finding
 }
@@ -67,7 +70,8 @@ func (v *view) Summary() (s snapshot.Summary, err error) {
 		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
 	}
 	m := Manifest{System: strconv.FormatUint(v.backup.system, 10), Version: v.backup.version, Timeline: v.backup.timeline, Start: v.backup.start.String(),
-		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged, Unread: v.config.unread, EndDigest: hex.EncodeToString(v.digest.Sum(nil))}
+		End: v.backup.end.String(), SegmentSize: v.backup.segmentSize, Settings: v.settings, User: v.cfg.User, Damaged: v.damaged, Unread: v.config.unread, EndDigest: hex.EncodeToString(v.digest.Sum(nil)),
+		Canary: v.canary}
 	for _, t := range v.backup.tablespaces {
 		if t.OID != 0 {
 			m.Tablespaces = append(m.Tablespaces, t)
