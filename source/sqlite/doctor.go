@@ -70,6 +70,9 @@ func (d *doctor) run(ctx context.Context) {
 		return
 	}
 	d.add("schema", snapshot.OK, "readable", "")
+	if d.source.opts.Canary != "" {
+		d.canary(ses, wal)
+	}
 	if wal {
 		d.add("journal mode", snapshot.OK, "WAL: snapshots never block writers", "")
 		d.sideFiles(path, info)
@@ -78,6 +81,15 @@ func (d *doctor) run(ctx context.Context) {
 	d.add("journal mode", snapshot.Warn, "rollback journal: each snapshot needs a temporary copy and delays writers",
 		"PRAGMA journal_mode=WAL;")
 	d.tempSpace(info.Size())
+}
+
+// canary looks whether a canary could be written.
+func (d *doctor) canary(ses *session, wal bool) {
+	if err := mayWrite(ses, wal); err != nil {
+		d.add("canary", snapshot.Warn, "the policy accepts a canary, and none can be written: "+err.Error(), fmt.Sprintf("run as root or as the owner of %s, or chmod u+w it", ses.path))
+		return
+	}
+	d.add("canary", snapshot.OK, "can be written to the table lifeboat_canary", "")
 }
 
 // sideFiles looks whether the application can open the -wal and -shm, and whether checkpoints keep up.

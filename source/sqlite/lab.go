@@ -19,7 +19,9 @@ import (
 )
 
 // Lab restores a database file for a drill and reads it there.
-type Lab struct{}
+type Lab struct {
+	Canary *verify.Canary // of the snapshot; nil: it has none
+}
 
 var _ verify.Engine = Lab{}
 
@@ -36,7 +38,7 @@ func (Lab) Sink(dir string, size int64) (verify.Sink, error) {
 }
 
 // Start implements verify.Engine: the file in dir is opened as one that nobody changes. There is one, as every snapshot has.
-func (Lab) Start(ctx context.Context, dir string) (verify.Database, error) {
+func (l Lab) Start(ctx context.Context, dir string) (verify.Database, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the restored database: %w", err)
@@ -53,7 +55,7 @@ func (Lab) Start(ctx context.Context, dir string) (verify.Database, error) {
 	if err != nil {
 		return nil, describe("open", path, err)
 	}
-	d := &Restored{path: path, db: db}
+	d := &Restored{path: path, db: db, canary: l.Canary}
 	var objects int64 // opening a file does not read it
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&objects); err != nil {
 		return nil, errors.Join(d.say("open", err), db.Close())
@@ -63,8 +65,9 @@ func (Lab) Start(ctx context.Context, dir string) (verify.Database, error) {
 
 // Restored is a restored database. It has no process of its own, and nothing of it is left when this one ends.
 type Restored struct {
-	path string
-	db   *sql.DB
+	path   string
+	db     *sql.DB
+	canary *verify.Canary
 }
 
 var _ verify.Database = (*Restored)(nil)

@@ -16,9 +16,10 @@ import (
 // maxObjects bounds what a schema may have.
 const maxObjects = 1 << 20
 
-// schema lists what the schema has; %s is how large each is.
+// schema lists what the schema has, but for what is Lifeboat's own; %s is how large each is.
 const schema = `SELECT CASE WHEN s.type = 'table' AND l.type = 'virtual' THEN 'virtual table' ELSE s.type END, +s.name, %s
-	FROM sqlite_schema s LEFT JOIN pragma_table_list l ON l.schema = 'main' AND l.name = s.name AND s.type = 'table' ORDER BY s.name, s.type`
+	FROM sqlite_schema s LEFT JOIN pragma_table_list l ON l.schema = 'main' AND l.name = s.name AND s.type = 'table'
+	WHERE lower(s.tbl_name) <> 'lifeboat_canary' ORDER BY s.name, s.type`
 
 // Inventory implements verify.Database: what the schema has. Only tables and indexes have a size, which is 0 where pages are damaged, and nothing says how
 // many rows a table has.

@@ -2,12 +2,14 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"iter"
 
 	"lifeboat/snapshot"
+	"lifeboat/verify"
 )
 
 // view is one pinned state. Whatever way its pages are read, it keeps its session until Close.
@@ -21,6 +23,8 @@ type view struct {
 	how      string                          // "files", "pager" or "copy"
 	why      error                           // why it is the pager, nil otherwise
 	tries    int                             // attempts at pinning, for tests and measurements
+	canary   *verify.Canary
+	findings []snapshot.Finding
 	closed   bool
 }
 
@@ -48,7 +52,13 @@ func (v *view) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 // Summary implements snapshot.View. The position is, in WAL mode, the salts of the log and the last frame, in the other modes the
 // file change counter; zero where SQLite would not tell which frame is pinned.
 func (v *view) Summary() (snapshot.Summary, error) {
-	return snapshot.Summary{From: v.pos, To: v.pos}, nil
+	s := snapshot.Summary{From: v.pos, To: v.pos, Findings: v.findings}
+	if v.canary == nil {
+		return s, nil
+	}
+	var err error
+	s.Manifest, err = json.Marshal(Manifest{Canary: v.canary})
+	return s, err
 }
 
 // Size is the size of the database in bytes.
