@@ -21,9 +21,11 @@ type Drill struct {
 	Scratch  string            // directory that drills restore into; empty is the program's choice
 	// IdentityAccepted is set where the backup host itself may have an identity.
 	IdentityAccepted bool
-	Baseline         calendar.Duration // how long tables may be counted in production, at a snapshot; zero: they are not
-	TimeLimit        calendar.Duration // of each check; a minute unless set
-	Checks           []Check
+	// CanaryAccepted is set where a row may be written to each database right before each snapshot, for drills to look for. Nothing else is ever written there.
+	CanaryAccepted bool
+	Baseline       calendar.Duration // how long tables may be counted in production, at a snapshot; zero: they are not
+	TimeLimit      calendar.Duration // of each check; a minute unless set
+	Checks         []Check
 }
 
 // undrilled is what a policy says of drills by saying nothing.
@@ -70,7 +72,7 @@ func (d *decoder) drill(c *Config, p *Policy, known bool) func(ast.Node) {
 		}
 	}
 	return func(n ast.Node) {
-		dst, accepted := &p.Drill, ""
+		dst, identity, canary := &p.Drill, "", ""
 		var window ast.Node
 		picked := true // its selection is one
 		d.section(n, "of a drill",
@@ -82,11 +84,12 @@ func (d *decoder) drill(c *Config, p *Policy, known bool) func(ast.Node) {
 			field{"from", false, d.member(&dst.From, "target of this policy", from)},
 			field{"source", false, d.member(&dst.Source, "database of this policy", databases)},
 			field{"scratch", false, filled(d, &dst.Scratch)},
-			field{"identity_on_host", false, oneOf(d, &accepted, "accepted")},
+			field{"identity_on_host", false, oneOf(d, &identity, "accepted")},
+			field{"canary", false, oneOf(d, &canary, "accepted")},
 			field{"baseline", false, d.limit(&dst.Baseline, true)},
 			field{"time_limit", false, d.limit(&dst.TimeLimit, false)},
 			field{"checks", false, d.checks(&dst.Checks)})
-		dst.IdentityAccepted = accepted != ""
+		dst.IdentityAccepted, dst.CanaryAccepted = identity != "", canary != ""
 		if window != nil && picked && dst.Select == SelectLatest {
 			d.problem(window, "a window, and nothing is drawn from it", "write select: random for any time in it, or select: snapshot for any snapshot; or take window out")
 		}

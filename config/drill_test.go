@@ -43,6 +43,8 @@ func TestDrillProblems(t *testing.T) {
 			`21: no database of this policy is called "other": known are crm`,
 			`34: unknown value "ful": did you mean "full"?`,
 			`57: unknown value "acepted": did you mean "accepted"?`}},
+		{"canary: yes, window: 30d, select: random", []string{`21: unknown value "yes": known are accepted`}},
+		{"canary: acepted", []string{`21: unknown value "acepted": did you mean "accepted"?`}},
 		{"window: 30d", []string{"21: a window, and nothing is drawn from it: write select: random for any time in it, or select: snapshot for any snapshot; or take window out"}},
 		{"select: snapshot, window: 0d", []string{`39: "0d" is not a duration: write a number and a unit of s, m, h, d, w, mo or y, up to 100y`}},
 		{"baseline: 30, time_limit: 0, rto: never", []string{

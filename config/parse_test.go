@@ -84,7 +84,7 @@ func TestParseEverythingDocumented(t *testing.T) {
 			Copies:    config.Copies{Count: 3, Media: 2, Offsite: 1},
 			Heartbeat: "https://ping.example.com/t0ken",
 			Drill: config.Drill{Schedule: cron("0 4 * * 6"), RTO: dur(4, "h"), Select: "random", Window: dur(30, "d"), From: "rotate",
-				Mode: "full", Source: "crm", Scratch: "/srv/drills", IdentityAccepted: true, Baseline: dur(30, "s"), TimeLimit: dur(5, "m"),
+				Mode: "full", Source: "crm", Scratch: "/srv/drills", IdentityAccepted: true, CanaryAccepted: true, Baseline: dur(30, "s"), TimeLimit: dur(5, "m"),
 				Checks: []config.Check{
 					{Name: "customers", SQL: "select count(*) from customer where cost > '$5'", Min: number(1), Severity: "critical"},
 					{Name: "open orders", SQL: "select 1;", Min: number(-1), Max: number(2.5), Severity: "critical"},

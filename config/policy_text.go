@@ -52,6 +52,7 @@ type drillText struct {
 	Baseline         string      `json:"baseline"`
 	TimeLimit        string      `json:"time_limit"`
 	Checks           []checkText `json:"checks"`
+	CanaryAccepted   bool        `json:"canary,omitempty"` // younger than format 1: texts of policies without one are as they were
 }
 
 type checkText struct {
@@ -102,7 +103,7 @@ func PolicyText(c *Config, p Policy) ([]byte, error) {
 	r, d := p.Retention, p.Drill
 	t.Retention = map[string]string{"pitr": r.PITR.String(), "daily": r.Daily.String(), "weekly": r.Weekly.String(), "monthly": r.Monthly.String(), "yearly": r.Yearly.String(), "minimum": r.Minimum.String(),
 		"allow_below_90d": r.AllowBelow90d}
-	t.Drill = drillText{cronText(d.Schedule), d.Mode, d.RTO.String(), d.Select, d.Window.String(), d.From, d.Source, d.IdentityAccepted, d.Baseline.String(), d.TimeLimit.String(), checkTexts(d.Checks)}
+	t.Drill = drillText{cronText(d.Schedule), d.Mode, d.RTO.String(), d.Select, d.Window.String(), d.From, d.Source, d.IdentityAccepted, d.Baseline.String(), d.TimeLimit.String(), checkTexts(d.Checks), d.CanaryAccepted}
 	return json.Marshal(t)
 }
 

@@ -35,6 +35,9 @@ func TestPolicyTexts(t *testing.T) {
 			t.Errorf("%s is missing in %s", want, text)
 		}
 	}
+	if strings.Contains(text, "canary") { // as before there were any
+		t.Errorf("a policy without a canary speaks of one: %s", text)
+	}
 	for _, secret := range []string{"hunter", "redacted", "/etc/pw", "secret-place", "example.com/"} {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s is in %s", secret, text)

@@ -58,7 +58,11 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 	root := w.job.Tree.Root
 	switch config.Engine(root.Engine) {
 	case config.SQLite:
-		return &sqlite.Lab{}, nil
+		m, err := sqlite.ParseManifest(root.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		return &sqlite.Lab{Canary: m.Canary}, nil
 	case config.Postgres:
 		m, err := postgres.ParseManifest(root.Manifest)
 		if err != nil {

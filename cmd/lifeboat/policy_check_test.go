@@ -192,6 +192,7 @@ each drill restores and starts crm as of a random moment of the last 30 days, fr
 a restore may take 4 hours
 the restored database is asked 1 check of the policy's own, each for up to 1 minute`},
 		{soundPolicy[strings.Index(soundPolicy, "    schedule"):], `    targets: [disk]
+    drill: {canary: accepted}
     schedule: {incremental: "@daily", timezone: UTC, jitter: 10m, blackout: [{from: "08:00", to: "18:00", days: mon-fri}]}
     check: {schedule: "0 5 * * *"}
     retention: {weekly: 4w, minimum: 2d}
@@ -208,6 +209,7 @@ one a day is kept for 90 days all the same: that is the floor
 at least 1 offsite
 its copies are checked at 05:00 every day, next Mon 2026-11-23 05:00 +00:00
 drilled by hand only: nothing proves by itself that it can be restored
+right before each snapshot of crm a row is written to it, into lifeboat_canary, for drills to look for: nothing else is ever written there
 a heartbeat is sent after each run that reached all of its targets, while no source of it fails`},
 		{soundPolicy[strings.Index(soundPolicy, "targets:"):], `  shop: {engine: sqlite, path: shop.db}
   up: {engine: files, paths: [/srv/up]}
@@ -217,7 +219,7 @@ policies:
     sources: [crm, shop, up]
     schedule: {incremental: "@daily", timezone: UTC}
     logs: continuous
-    drill: {schedule: "@weekly", mode: full, select: random, from: disk, identity_on_host: accepted, baseline: 30s, time_limit: 5m,
+    drill: {schedule: "@weekly", mode: full, select: random, from: disk, identity_on_host: accepted, baseline: 30s, canary: accepted, time_limit: 5m,
             checks: [{name: a, sql: x, min: 1}, {name: b, sql: x, min: 1}]}
 `, `crm, shop and up to all targets
 increments at 00:00 every day, UTC, next Mon 2026-11-23 00:00 +00:00
@@ -229,7 +231,8 @@ each drill restores and starts crm and shop in turn as of a random moment, or sn
 a restore may take 4 hours, as the policy says nothing else
 the restored database is asked 2 checks of the policy's own, each for up to 5 minutes
 with each snapshot tables are counted in production, for up to 30 seconds, to compare with
-the backup host may have an identity, to drill with`},
+the backup host may have an identity, to drill with
+right before each snapshot of crm or shop a row is written to it, into lifeboat_canary, for drills to look for: nothing else is ever written there`},
 		{soundPolicy[strings.Index(soundPolicy, "    schedule"):], `    schedule: {incremental: "@daily", timezone: UTC}
     targets: [cloud]
     drill: {schedule: "@weekly", mode: tier1, rto: 1d, checks: [{name: a, sql: x, min: 1}]}

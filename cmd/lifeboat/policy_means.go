@@ -56,6 +56,9 @@ func meaning(cfg *config.Config, p config.Policy, now time.Time) policyMeaning {
 	for _, s := range drillMeaning(cfg, p, now) {
 		say("%s", s)
 	}
+	if databases := daemon.Databases(cfg, p); p.Drill.CanaryAccepted && len(databases) > 0 {
+		say("right before each snapshot of %s a row is written to it, into lifeboat_canary, for drills to look for: nothing else is ever written there", english.WordSeries(databases, "or"))
+	}
 	if p.Heartbeat != "" {
 		say("a heartbeat is sent after each run that reached all of its targets, while no source of it fails")
 	}

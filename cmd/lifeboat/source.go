@@ -97,19 +97,21 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 		}
 		return nil, s, usagef("there is no source %q in the configuration (it has: %s)", name, strings.Join(have, ", "))
 	}
+	p, _ := daemon.PolicyOf(cfg, s.Name)
+	canary := ""
+	if p.Drill.CanaryAccepted {
+		canary = slotName(cfg.Repository, s.Name)
+	}
 	switch s.Engine {
 	case config.SQLite:
-		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir}), s, nil
+		return sqlite.New(s.Path, sqlite.Options{TempDir: cfg.StateDir, Canary: canary}), s, nil
 	case config.Postgres:
 		password, err := secretfile.Read(s.PasswordFile, "password file")
 		if err != nil {
 			return nil, s, usageError{err}
 		}
 		src := postgres.New(s.DSN.Reveal(), password)
-		src.Slot = slotName(cfg.Repository, s.Name)
-		if p, ok := daemon.PolicyOf(cfg, s.Name); ok {
-			src.Baseline = p.Drill.Baseline.Length()
-		}
+		src.Slot, src.Baseline, src.Canary = slotName(cfg.Repository, s.Name), p.Drill.Baseline.Length(), canary
 		return src, s, nil
 	case config.Files:
 		o := files.Options{Paths: s.Paths, Exclude: s.Exclude, Fingerprints: s.Fingerprints, Private: []string{cfg.StateDir}, Now: a.now}
@@ -128,7 +130,7 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
 }
 
-// slotName is the name of a permanent slot: lower-case letters, digits and underscores, 63 bytes at most.
+// slotName is the name of a permanent slot, and under which canaries are written: lower-case letters, digits and underscores, 63 bytes at most.
 func slotName(repository, source string) string {
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

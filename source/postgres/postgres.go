@@ -85,7 +85,11 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior, canary
 	}
 	if canary != "" { // behind what finds out that this is the cluster that it was
 		if v.canary, err = writeCanary(ctx, v.cfg, v.slot.system, canary); err != nil {
-			v.findings = append(v.findings, uncaged(err))
+			f := uncaged(err)
+			if f.Fix != "" {
+				f.Detail += "; `lifeboat doctor` says what to do"
+			}
+			v.findings = append(v.findings, f)
 		}
 	}
 	if v.settings["summarize_wal"] == "on" && prior != nil && prior.Files != nil {
