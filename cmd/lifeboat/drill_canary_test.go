@@ -133,6 +133,9 @@ func TestDrillCanarySQLite(t *testing.T) {
 	if r := x.drilledAs(0); untested(r) || checkOf(t, r, "canary").Verdict != evidence.Pass {
 		t.Errorf("%+v", r.Checks)
 	}
+	if !strings.Contains(string(x.restored()), "lifeboat_crm_crm") {
+		t.Error("what was restored has no row")
+	}
 	_, err = db.Exec("CREATE TRIGGER mine AFTER INSERT ON lifeboat_canary BEGIN DELETE FROM lifeboat_canary WHERE number = new.number; END")
 	x.must(err)
 	x.want(0, "backup", "crm")
