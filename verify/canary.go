@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/phrase"
 )
 
 // Canary is what a snapshot says of the row that Lifeboat wrote into the database right before it, where the policy accepts that. It names the value by its
@@ -50,8 +51,8 @@ type Canaried interface {
 func (a *asking) canary(db Canaried) func(context.Context, *evidence.Check) error {
 	return func(ctx context.Context, c *evidence.Check) error {
 		want := *db.Canary()
-		c.What = fmt.Sprintf("row %d of %s in lifeboat_canary, which was written at %s, right before the snapshot", want.Number, want.Writer, want.Written.UTC().Format(time.RFC3339))
-		c.Expected = "the row, with the SHA-256 " + want.Digest
+		c.What = phrase.CanaryRow.Say(want.Number, want.Writer, want.Written.UTC().Format(time.RFC3339))
+		c.Expected = phrase.CanaryExpected.Say(want.Digest)
 		rows, err := db.Canaries(ctx, want)
 		if err != nil {
 			return err
@@ -63,17 +64,17 @@ func (a *asking) canary(db Canaried) func(context.Context, *evidence.Check) erro
 		value, ok := rows[want.Number]
 		switch {
 		case ok && digest(value) == want.Digest:
-			c.Observed = "the row"
+			c.Observed = phrase.CanaryFound.Say()
 		case ok:
-			c.Observed, c.Verdict, c.Why = "another value", evidence.Fail, "the row was changed after it was written, or what was restored is not what was backed up"
+			c.Observed, c.Verdict, c.Why = phrase.CanaryOther.Say(), evidence.Fail, phrase.CanaryChanged.Say()
 		case newest-want.Number >= CanariesKept:
-			return fmt.Errorf("%w: the newest row has the number %d, and only %d are kept: the snapshots between this one and the point were not used", ErrUnavailable, newest, CanariesKept)
+			return fmt.Errorf("%w: %s", ErrUnavailable, phrase.CanaryTooOld.Say(newest, CanariesKept))
 		default:
-			c.Observed = "no such row, and no other"
+			c.Observed = phrase.CanaryGone.Say()
 			if newest > 0 {
-				c.Observed = fmt.Sprintf("no such row; the newest is %d", newest)
+				c.Observed = phrase.CanaryNewest.Say(newest)
 			}
-			c.Verdict, c.Why = evidence.Fail, "somebody removed the row after the snapshot began, or what was restored is not what was backed up"
+			c.Verdict, c.Why = evidence.Fail, phrase.CanaryRemoved.Say()
 		}
 		return nil
 	}
