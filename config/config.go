@@ -30,10 +30,11 @@ type Daemon struct {
 	Listen string // HOST:PORT of metrics and health; empty is none
 }
 
-// Keys names who can restore. Exactly one of the two is set.
+// Keys names who can restore. Exactly one of the first two is set.
 type Keys struct {
 	Recipients     []string // age recipients
 	RecipientsFile string   // a file with one a line
+	Readers        []string // age recipients of drill hosts: they open what was backed up, and no key that signs
 }
 
 // Engine is what a source is made by.

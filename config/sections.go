@@ -71,6 +71,7 @@ func (d *decoder) keys(dst *Keys) func(ast.Node) {
 		d.fields(n, "of keys", entries, []field{
 			{"recipients", false, texts(d, &dst.Recipients)},
 			{"recipients_file", false, filled(d, &dst.RecipientsFile)},
+			{"readers", false, texts(d, &dst.Readers)},
 		})
 		has := func(key string) bool {
 			return slices.ContainsFunc(entries, func(e entry) bool { return e.key == key })

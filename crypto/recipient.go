@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -28,6 +29,13 @@ type Recipient struct {
 	age.Recipient
 	Text  string // as it was given
 	Class Class
+	// Reads is set for one that opens what was backed up, and none of the keys that sign.
+	Reads bool
+}
+
+// Masters are those that open everything.
+func Masters(all []Recipient) []Recipient {
+	return slices.DeleteFunc(slices.Clone(all), func(r Recipient) bool { return r.Reads })
 }
 
 // ParseRecipient understands native age recipients (age1pq1..., age1...) and recipients of age plugins (age1NAME1...).
@@ -40,16 +48,16 @@ func ParseRecipient(s string, ui *plugin.ClientUI) (Recipient, error) {
 		return Recipient{}, errors.New("parse recipient: it does not begin with age1 (expected age1pq1... or age1..., as keygen prints it)")
 	case strings.HasPrefix(s, "age1pq1"):
 		r, err := age.ParseHybridRecipient(s)
-		return Recipient{r, s, PQ}, wrapRecipient(s, err)
+		return Recipient{Recipient: r, Text: s, Class: PQ}, wrapRecipient(s, err)
 	case strings.Count(s, "1") > 1:
 		if r, err := age.ParseX25519Recipient(s); err == nil {
-			return Recipient{r, s, Classic}, nil
+			return Recipient{Recipient: r, Text: s, Class: Classic}, nil
 		}
 		r, err := plugin.NewRecipient(s, ui)
-		return Recipient{r, s, Classic}, wrapRecipient(s, err)
+		return Recipient{Recipient: r, Text: s, Class: Classic}, wrapRecipient(s, err)
 	default:
 		r, err := age.ParseX25519Recipient(s)
-		return Recipient{r, s, Classic}, wrapRecipient(s, err)
+		return Recipient{Recipient: r, Text: s, Class: Classic}, wrapRecipient(s, err)
 	}
 }
 

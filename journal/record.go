@@ -193,6 +193,7 @@ type PacksBody struct {
 // KeysBody lists who can open the key files that this record adds.
 type KeysBody struct {
 	Recipients []string `json:"recipients"`
+	Readers    []string `json:"readers,omitempty"` // who can open those of epochs only
 }
 
 // TakeoverBody replaces the signing key.

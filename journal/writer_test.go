@@ -69,7 +69,7 @@ func TestCommit(t *testing.T) {
 	if _, err := w.Commit(t.Context(), s, snapshotRecord(1)); err == nil || pending(t, dir) != nil {
 		t.Errorf("a first record that founds nothing: %v", err)
 	}
-	for i, r := range []Record{h.initRecord(), snapshotRecord(1), {Type: Keys, Reason: "a \"reason\"\nwith a line", Keys: &KeysBody{[]string{"x"}}}} {
+	for i, r := range []Record{h.initRecord(), snapshotRecord(1), {Type: Keys, Reason: "a \"reason\"\nwith a line", Keys: &KeysBody{Recipients: []string{"x"}}}} {
 		e, err := w.Commit(t.Context(), s, r)
 		if err != nil || e.Seq != uint64(i+1) || e.By != "tester@house" || e.Type != r.Type || e.Reason != r.Reason {
 			t.Fatalf("record %d: %+v, %v", i+1, e.Record, err)

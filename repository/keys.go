@@ -29,7 +29,11 @@ func (h *Host) Reseal(ctx context.Context, identities []age.Identity, recipients
 	r := journal.Record{Type: journal.Keys, Reason: reason, Keys: &journal.KeysBody{}}
 	for _, to := range recipients {
 		sum := sha256.Sum256([]byte(to.Text))
-		r.Keys.Recipients = append(r.Keys.Recipients, hex.EncodeToString(sum[:16]))
+		if id := hex.EncodeToString(sum[:16]); to.Reads {
+			r.Keys.Readers = append(r.Keys.Readers, id)
+		} else {
+			r.Keys.Recipients = append(r.Keys.Recipients, id)
+		}
 	}
 	return h.commitKeys(ctx, first, s, h.secrets, recipients, r)
 }
@@ -157,9 +161,8 @@ func (h *Host) followEpoch() (err error) {
 
 // sealKey stores a key file that the next record will name.
 func (h *Host) sealKey(ctx context.Context, t target.Target, what crypto.What, epoch int, secret []byte, recipients []crypto.Recipient) ([]target.Object, error) {
-	name := fmt.Sprintf("%s-%d", what, h.Chain().Len()+1)
 	if what == crypto.WhatEpoch {
-		name = fmt.Sprintf("%s-%d.%d", what, epoch, h.Chain().Len()+1)
+		return storeKey(ctx, t, fmt.Sprintf("%s-%d.%d", what, epoch, h.Chain().Len()+1), secret, recipients)
 	}
-	return storeKey(ctx, t, name, secret, recipients)
+	return storeKey(ctx, t, fmt.Sprintf("%s-%d", what, h.Chain().Len()+1), secret, crypto.Masters(recipients))
 }

@@ -43,7 +43,7 @@ func (a *app) drillEnrol() *cobra.Command {
 				return err
 			}
 			a.note("On the backup host, with an identity that opens the repository:\n  lifeboat keys certify '%s' --identity FILE", key)
-			a.note("For an identity of this host's own, make one with `lifeboat keygen`, add its recipient to keys.recipients of the backup host, and run `lifeboat keys reseal` there.")
+			a.note("For an identity of this host's own, which opens backups and no key that signs: make one with `lifeboat keygen`, add its recipient to keys.readers of the backup host's configuration, and run `lifeboat keys reseal` there.")
 			return nil
 		},
 	}

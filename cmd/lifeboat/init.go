@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize/english"
@@ -117,6 +118,16 @@ func (a *app) recipients() ([]crypto.Recipient, error) {
 	r, err := crypto.ParseRecipients(texts, pluginUI())
 	if err != nil {
 		return nil, usageError{err}
+	}
+	for _, text := range cfg.Keys.Readers {
+		reader, err := crypto.ParseRecipient(text, pluginUI())
+		if err != nil {
+			return nil, usageError{fmt.Errorf("keys.readers: %w", err)}
+		}
+		if reader.Reads = true; slices.ContainsFunc(r, func(other crypto.Recipient) bool { return other.Text == reader.Text }) {
+			return nil, usagef("the recipient %.24q... is under keys.readers, and elsewhere under keys: keep it at one place", reader.Text)
+		}
+		r = append(r, reader)
 	}
 	return r, nil
 }
