@@ -112,6 +112,7 @@ type ReportResult struct {
 	ID       string             `json:"id,omitempty"`
 	Policy   string             `json:"policy"`
 	Source   string             `json:"source"`
+	Host     string             `json:"host"` // writer, or the role of the drill host that made it
 	Mode     string             `json:"mode"`
 	Trigger  string             `json:"trigger,omitempty"`
 	Due      *time.Time         `json:"due"`

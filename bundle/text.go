@@ -33,7 +33,7 @@ func (r *Result) Write(w io.Writer) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	r.facts(t)
 	if len(r.Reports) > 0 {
-		fmt.Fprintf(t, "\nRECORD\tTIME\tDRILL\tSOURCE\tMODE\tRESULT\tRTO\tRPO\tREVIEWED BY\tEVIDENCE\n")
+		fmt.Fprintf(t, "\nRECORD\tTIME\tDRILL\tHOST\tSOURCE\tMODE\tRESULT\tRTO\tRPO\tREVIEWED BY\tEVIDENCE\n")
 	}
 	for _, p := range r.Reports {
 		var by []string
@@ -44,7 +44,7 @@ func (r *Result) Write(w io.Writer) error {
 		if !p.Verified {
 			state = "NOT VERIFIED"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Record, moment(p.At), clean(cmp.Or(p.ID, p.SHA256[:12])), clean(p.Source), clean(p.Mode), clean(strings.ToUpper(p.Result)),
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Record, moment(p.At), clean(cmp.Or(p.ID, p.SHA256[:12])), clean(p.Host), clean(p.Source), clean(p.Mode), clean(strings.ToUpper(p.Result)),
 			objective(p.RTO.Actual, p.RTO.Target), objective(p.RPO.Actual, p.RPO.Target), clean(cmp.Or(strings.Join(by, ", "), "nobody")), state)
 	}
 	if err := t.Flush(); err != nil {

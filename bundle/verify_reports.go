@@ -104,7 +104,7 @@ func (v *verifier) compare(d *drill, c content, known map[string]*drill, seen *r
 		return nil
 	}
 	before := v.forgeries
-	r := ReportResult{SHA256: d.Report, Record: d.entry.Seq, At: when(d.entry), Result: d.Result, Policy: d.Policy, Source: d.Source, Mode: d.Mode, Due: d.Due, Reviews: []ReviewResult{}}
+	r := ReportResult{SHA256: d.Report, Record: d.entry.Seq, At: when(d.entry), Result: d.Result, Policy: d.Policy, Source: d.Source, Host: string(d.host), Mode: d.Mode, Due: d.Due, Reviews: []ReviewResult{}}
 	r.RTO.Actual, r.RPO.Actual = d.RTO, d.RPO
 	if d.missed = !there; d.missed {
 		v.absent(d)
