@@ -1,0 +1,275 @@
+package repository_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"lifeboat/crypto"
+	"lifeboat/internal/clock"
+	"lifeboat/journal"
+	"lifeboat/repository"
+	"lifeboat/restore"
+	"lifeboat/target"
+	"lifeboat/target/faulty"
+	"lifeboat/target/local"
+)
+
+// pair is a repository on two copies, and a drill host that reads them.
+type pair struct {
+	t          *testing.T
+	dir        string
+	master     []age.Identity
+	recipients []crypto.Recipient
+	warned     []error
+}
+
+// newPair founds the repository, and lets the drill host's key count.
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{t: t, dir: t.TempDir()}
+	master, err := age.GenerateHybridIdentity()
+	p.must(err)
+	p.master = []age.Identity{master}
+	p.recipients, err = crypto.ParseRecipients([]string{master.Recipient().String()}, nil)
+	p.must(err)
+	h, err := repository.Init(t.Context(), p.config("state", nil), p.recipients)
+	p.must(err)
+	p.must(h.Close())
+	key, err := repository.Enrol(p.path("vault"), p.reader(), "vault")
+	p.must(err)
+	p.host(nil, func(h *repository.Host) {
+		role, err := h.Certify(t.Context(), p.master, key, "a test")
+		if p.must(err); role != "drill-vault" {
+			t.Errorf("certified %s", role)
+		}
+	})
+	return p
+}
+
+func (p *pair) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pair) path(elem ...string) string { return filepath.Join(append([]string{p.dir}, elem...)...) }
+
+// config opens both copies; through leads to the one on disk.
+func (p *pair) config(state string, through func(target.Target) target.Target) repository.Config {
+	p.t.Helper()
+	c := repository.Config{StateDir: p.path(state), Now: clock.System, By: "test@" + state, Warn: func(err error) { p.warned = append(p.warned, err) }}
+	for _, name := range []string{"disk", "usb"} {
+		to, err := local.Create(p.path(name))
+		p.must(err)
+		p.t.Cleanup(func() { _ = to.Close() }) // nothing depends on it any more
+		copied := &repository.Copy{Name: name, Target: to}
+		if name == "disk" && through != nil {
+			copied.Target = through(to)
+		}
+		c.Copies = append(c.Copies, copied)
+	}
+	return c
+}
+
+func (p *pair) reader() *repository.Reader {
+	p.t.Helper()
+	t, err := local.Open(p.path("disk"))
+	p.must(err)
+	p.t.Cleanup(func() { _ = t.Close() }) // as above
+	r, err := repository.Open(p.t.Context(), t)
+	p.must(err)
+	p.must(r.Unlock(p.t.Context(), p.master))
+	return r
+}
+
+func (p *pair) host(through func(target.Target) target.Target, do func(*repository.Host)) {
+	p.t.Helper()
+	h, err := repository.OpenHost(p.t.Context(), p.config("state", through))
+	p.must(err)
+	do(h)
+	p.must(h.Close())
+}
+
+// drill notes a drill on the drill host; its report is any text.
+func (p *pair) drill(n int) {
+	p.t.Helper()
+	p.must(repository.Note(p.path("vault"), notedDrill(n)))
+}
+
+func notedDrill(n int) repository.Noted {
+	at, text := time.Now().UTC(), fmt.Appendf(nil, "report %d", n)
+	return repository.Noted{Document: text, Record: journal.Record{Type: journal.Drill, By: "robot@vault", Happened: &at, Drill: &journal.DrillBody{Source: "0123456789abcdef", Report: sum(string(text)), Result: "fail", Began: at}}}
+}
+
+// open opens the drill host, which records and brings away what was noted.
+func (p *pair) open(c repository.Config) error {
+	p.t.Helper()
+	h, err := repository.OpenDrillHost(p.t.Context(), c, p.reader())
+	if err != nil {
+		return err
+	}
+	return h.Close()
+}
+
+// TestEnterKilled ends drill host and writer at each of their writes: every drill is entered once, in its order.
+func TestEnterKilled(t *testing.T) {
+	p := newPair(t)
+	made := 0
+	for n := 0; ; n++ {
+		var dead *faulty.Target
+		crash := func(in target.Target) target.Target { dead = faulty.New(in); dead.CrashAfter(n % 7); return dead }
+		p.drill(made)
+		made++
+		if c := p.config("vault", crash); n%2 == 0 {
+			p.must(p.open(c)) // a copy that fails hinders no drill
+		} else {
+			p.must(p.open(p.config("vault", nil)))
+		}
+		h, err := repository.OpenHost(t.Context(), p.config("state", crash))
+		if err == nil {
+			_, _ = h.Enter(t.Context()) // or the next one does it
+			p.must(h.Close())
+		}
+		if n == 13 {
+			break
+		}
+	}
+	p.must(p.open(p.config("vault", nil)))
+	p.host(nil, func(h *repository.Host) {
+		if _, err := h.Enter(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n, err := h.Enter(t.Context()); n > 0 || err != nil {
+			t.Errorf("%d records were entered again, %v", n, err)
+		}
+		p.must(h.Replicate(t.Context()))
+	})
+	all := repository.Drills(p.reader().Chain, nil)
+	if len(all) != made {
+		t.Fatalf("%d drills are entered of %d", len(all), made)
+	}
+	for i, d := range all {
+		text, err := p.reader().Document(t.Context(), *d.Entry)
+		if want := fmt.Sprint("report ", i); err != nil || string(text) != want || d.Host != "drill-vault" {
+			t.Errorf("drill %d of %s: %q, %v", i, d.Host, text, err)
+		}
+	}
+}
+
+// TestDrillHostSetBack finds a state directory that is older than what it has signed, and one that is there twice.
+func TestDrillHostSetBack(t *testing.T) {
+	for what, known := range map[string]func(*pair){
+		"to a copy": func(*pair) {},
+		"to the writer": func(p *pair) {
+			p.host(nil, func(h *repository.Host) {
+				_, err := h.Enter(t.Context())
+				p.must(err)
+			})
+			for _, name := range []string{"disk", "usb"} {
+				p.must(os.RemoveAll(p.path(name, "hosts")))
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newPair(t)
+			p.drill(1)
+			p.must(p.open(p.config("vault", nil)))
+			p.must(os.CopyFS(p.path("old"), os.DirFS(p.path("vault"))))
+			p.drill(2)
+			p.must(p.open(p.config("vault", nil)))
+			known(p)
+			p.must(repository.Note(p.path("old"), notedDrill(3)))
+			if err := p.open(p.config("old", nil)); !errors.Is(err, journal.ErrForeign) && !errors.Is(err, journal.ErrBroken) || !strings.Contains(err.Error(), "another name") {
+				t.Errorf("a state directory that was set back: %v", err)
+			}
+			p.must(p.open(p.config("vault", nil)))
+			if n, _ := repository.Unrecorded(p.path("old")); n != 1 {
+				t.Errorf("%d entries wait in the one that was set back", n)
+			}
+		})
+	}
+}
+
+// TestDrillHostRefused tries keys that do not count.
+func TestDrillHostRefused(t *testing.T) {
+	p := newPair(t)
+	other, err := repository.Enrol(p.path("other"), p.reader(), "other")
+	p.must(err)
+	if err := p.open(p.config("other", nil)); !errors.Is(err, restore.ErrRefused) || !strings.Contains(err.Error(), other) {
+		t.Errorf("nobody certified it: %v", err)
+	}
+	p.host(nil, func(h *repository.Host) {
+		_, err := h.Certify(t.Context(), p.master, strings.Replace(other, "drill-other", "drill-vault", 1), "")
+		if err == nil {
+			t.Error("a key of another name was certified")
+		}
+		p.must(h.Revoke(t.Context(), p.master, "drill-vault", "a test"))
+		if err := h.Revoke(t.Context(), p.master, "drill-vault", "a test"); !errors.Is(err, restore.ErrRefused) {
+			t.Errorf("revoked twice: %v", err)
+		}
+	})
+	p.drill(1)
+	if err := p.open(p.config("vault", nil)); !errors.Is(err, restore.ErrRefused) || !strings.Contains(err.Error(), "was revoked") {
+		t.Errorf("it was revoked: %v", err)
+	}
+	if _, err := repository.Init(t.Context(), p.config("other", nil), p.recipients); !errors.Is(err, restore.ErrRefused) {
+		t.Errorf("its state directory becomes a writer's: %v", err)
+	}
+}
+
+// TestEnterHostile lets a target hold something else than what the drill host recorded: nothing of that is entered, and all else goes on.
+func TestEnterHostile(t *testing.T) {
+	for what, spoil := range map[string]func(dir string) error{
+		"a record":          func(dir string) error { return flip(filepath.Join(dir, "journal/writer/000000000002")) },
+		"a record too long": func(dir string) error { return os.Truncate(filepath.Join(dir, "journal/writer/000000000002"), 2<<20) },
+		"a record of another": func(dir string) error {
+			return os.Rename(filepath.Join(dir, "journal/writer/000000000003"), filepath.Join(dir, "journal/writer/000000000002"))
+		},
+		"no document": func(dir string) error { return os.RemoveAll(filepath.Join(dir, "documents")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newPair(t)
+			for n := range 3 {
+				p.drill(n)
+			}
+			p.must(p.open(p.config("vault", nil)))
+			p.must(spoil(p.path("disk", "hosts", "drill-vault")))
+			whole := p.path("usb", "hosts")
+			p.must(os.Rename(whole, whole+".away"))
+			before := len(p.warned)
+			p.host(nil, func(h *repository.Host) {
+				if n, err := h.Enter(t.Context()); err != nil || n > 1 {
+					t.Errorf("%d records entered, %v", n, err)
+				}
+			})
+			if len(p.warned) == before {
+				t.Error("nobody is warned")
+			}
+			p.must(os.Rename(whole+".away", whole))
+			p.host(nil, func(h *repository.Host) {
+				_, err := h.Enter(t.Context())
+				p.must(err)
+			})
+			if all := repository.Drills(p.reader().Chain, nil); len(all) != 3 {
+				t.Errorf("%d drills were entered from the other copy", len(all))
+			}
+		})
+	}
+}
+
+func flip(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[len(b)/2] ^= 1
+	return os.WriteFile(path, b, 0o600)
+}
