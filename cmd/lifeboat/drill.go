@@ -131,8 +131,11 @@ func (a *app) turnOf(sources []string) string {
 	return slices.MinFunc(sources, func(x, y string) int { return last[hasher.Source(x)].Compare(last[hasher.Source(y)]) })
 }
 
-// recordFirst is how long a drill waits for targets before it begins: it does not need them all.
-const recordFirst = 30 * time.Second
+// recordFirst and recordLast are how long a drill waits for targets that take records, before it begins and once it has its report: it needs neither.
+const (
+	recordFirst = 30 * time.Second
+	recordLast  = time.Minute
+)
 
 // drillNow makes a drill that somebody asked for, and says what came of it.
 func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
@@ -152,9 +155,11 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	if err != nil {
 		return err
 	}
-	d.recorded = a.recordNoted(ctx, x)
+	soon, cancel = context.WithTimeout(ctx, recordLast)
+	d.recorded = a.recordNoted(soon, x)
+	cancel()
 	if d.recorded != nil {
-		a.note("lifeboat: warning: the report is kept here and not on any copy yet: %v", d.recorded)
+		a.note("lifeboat: warning: the report is kept here and on no copy yet: the next backup or `lifeboat copy` records it: %v", d.recorded)
 	}
 	if a.json {
 		err = a.printJSON(d.Report)

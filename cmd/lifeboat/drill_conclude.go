@@ -157,7 +157,12 @@ func (a *app) recordNoted(ctx context.Context, x access) error {
 		}
 		return err
 	}
-	h, err := a.fork().host(ctx)
+	c, err := a.fork().answering(ctx)
+	if err != nil {
+		return err
+	}
+	defer daemon.CloseAll(c.Copies)
+	h, err := repository.OpenHost(ctx, c)
 	if errors.Is(err, repository.ErrLocked) {
 		return nil
 	}

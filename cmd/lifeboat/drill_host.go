@@ -69,7 +69,7 @@ func (a *app) drillHost(ctx context.Context, x access, from string) (h *reposito
 	if err := a.unlock(ctx, x, r, true); err != nil {
 		return nil, nil, err
 	}
-	c, err := a.hostConfig(ctx, false)
+	c, err := a.answering(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

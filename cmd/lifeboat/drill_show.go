@@ -234,7 +234,7 @@ func (a *app) drillReview() *cobra.Command {
 				return err
 			}
 			if err := a.recordNoted(c.Context(), x); err != nil {
-				a.note("lifeboat: warning: the review is kept here and not on any copy yet: %v", err)
+				a.note("lifeboat: warning: the review is kept here and on no copy yet: the next backup or `lifeboat copy` records it: %v", err)
 			}
 			_, err = fmt.Fprintf(a.out, "reviewed: %s by %s\n", o.Report.ID, as)
 			return err

@@ -94,6 +94,40 @@ func (a *app) copies(ctx context.Context, create bool) ([]*repository.Copy, erro
 	return out, nil
 }
 
+// readable opens the targets that can be read from, or the one of a name alone: one that cannot be opened, or does not answer while another does, carries its error.
+func (a *app) readable(ctx context.Context, only string) ([]*repository.Copy, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	if only == "" && len(cfg.Targets) == 0 {
+		return a.copies(ctx, false)
+	}
+	all := make([]*repository.Copy, len(cfg.Targets))
+	var asked []int
+	for i, t := range cfg.Targets {
+		all[i] = &repository.Copy{Name: t.Name}
+		if only == "" || only == t.Name {
+			asked = append(asked, i)
+		}
+	}
+	opened, errs := answers(ctx, len(asked), func(ctx context.Context, i int) (target.Target, error) {
+		return a.openTarget(ctx, cfg.Targets[asked[i]], false)
+	}, func(t target.Target) { daemon.CloseAll([]*repository.Copy{{Target: t}}) })
+	var out []*repository.Copy
+	for n, i := range asked {
+		if all[i].Err = errs[n]; errs[n] == nil { // a target that is nil is not nil as one of its type
+			all[i].Target = opened[n]
+		}
+		out = append(out, all[i])
+	}
+	if err := cmp.Or(ctx.Err(), apart(cfg, all)); err != nil {
+		daemon.CloseAll(out)
+		return nil, err
+	}
+	return out, nil
+}
+
 // apart refuses targets that share a place: two copies on one disk are one, and what is inside another is overwritten with it.
 func apart(cfg *config.Config, copies []*repository.Copy) error {
 	places := []place{{"state_dir", resolved(cfg.StateDir)}}
@@ -174,7 +208,26 @@ func (a *app) hostConfig(ctx context.Context, create bool) (repository.Config, e
 	if err != nil {
 		return repository.Config{}, err
 	}
-	return repository.Config{StateDir: a.cfg.StateDir, Copies: copies, Now: a.now, By: by(), From: origin(), Warn: a.warn}, nil
+	return a.hostOf(copies), nil
+}
+
+// answering is hostConfig without the copies that do not answer while another does: what is recorded must not wait for them.
+func (a *app) answering(ctx context.Context) (repository.Config, error) {
+	copies, err := a.readable(ctx, "")
+	if err != nil {
+		return repository.Config{}, err
+	}
+	_, errs := openAll(ctx, copies)
+	for i, c := range copies {
+		if errors.Is(errs[i], errSilent) {
+			c.Err = errs[i]
+		}
+	}
+	return a.hostOf(copies), nil
+}
+
+func (a *app) hostOf(copies []*repository.Copy) repository.Config {
+	return repository.Config{StateDir: a.cfg.StateDir, Copies: copies, Now: a.now, By: by(), From: origin(), Warn: a.warn}
 }
 
 // host opens the repository for writing.
@@ -192,16 +245,12 @@ func (a *app) locate(ctx context.Context, x access) (found []*repository.Copy, e
 		t, err := openURL(ctx, x.from)
 		return []*repository.Copy{{Name: x.from, Target: t}}, err
 	}
-	copies, err := a.copies(ctx, false)
+	copies, err := a.readable(ctx, x.from)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for _, c := range copies {
-		if x.from != "" && c.Name != x.from {
-			daemon.CloseAll([]*repository.Copy{c})
-			continue
-		}
 		if c.Err == nil {
 			found = append(found, c)
 		} else {

@@ -111,36 +111,57 @@ func (a *app) begun(x access) error {
 // straggle is how long the other copies have to answer once one did.
 const straggle = 10 * time.Second
 
-// openAll reads the journals of all copies, at once. One that does not answer holds up the others for a moment only.
-func openAll(ctx context.Context, copies []*repository.Copy) (readers []*repository.Reader, errs []error) {
+// errSilent is wrapped where a copy did not answer while another did.
+var errSilent = fmt.Errorf("it did not answer within %s", straggle)
+
+// answers asks n copies at once. One that does not answer holds up the others for a moment only: what it says later goes to late.
+func answers[T any](ctx context.Context, n int, ask func(ctx context.Context, i int) (T, error), late func(T)) (all []T, errs []error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type answer struct {
-		n   int
-		r   *repository.Reader
+		i   int
+		v   T
 		err error
 	}
-	answers := make(chan answer, len(copies))
-	for n, c := range copies {
+	said := make(chan answer, n)
+	all = make([]T, n)
+	for i := range n {
 		go func() {
-			r, err := repository.Open(ctx, c.Target)
-			answers <- answer{n, r, err}
+			v, err := ask(ctx, i)
+			said <- answer{i, v, err}
 		}()
-		readers, errs = append(readers, nil), append(errs, fmt.Errorf("it did not answer within %s", straggle))
+		errs = append(errs, errSilent)
 	}
-	var late <-chan time.Time
-	for range copies {
+	var over <-chan time.Time
+	for left := n; left > 0; left-- {
 		select {
-		case a := <-answers:
-			readers[a.n], errs[a.n] = a.r, a.err
-			if a.err == nil && late == nil {
-				late = time.After(straggle)
+		case a := <-said:
+			all[a.i], errs[a.i] = a.v, a.err
+			if a.err == nil && over == nil {
+				over = time.After(straggle)
 			}
-		case <-late:
-			return readers, errs
+		case <-over:
+			go func() {
+				for range left {
+					if a := <-said; a.err == nil {
+						late(a.v)
+					}
+				}
+			}()
+			return all, errs
 		}
 	}
-	return readers, errs
+	return all, errs
+}
+
+// openAll reads the journals of all copies that could be opened, at once; the others keep their errors.
+func openAll(ctx context.Context, copies []*repository.Copy) ([]*repository.Reader, []error) {
+	return answers(ctx, len(copies), func(ctx context.Context, i int) (*repository.Reader, error) {
+		if copies[i].Err != nil {
+			return nil, copies[i].Err
+		}
+		return repository.Open(ctx, copies[i].Target)
+	}, func(*repository.Reader) {})
 }
 
 // siblings lets a reader read the other copies too whose journal is its own, or the beginning of it.

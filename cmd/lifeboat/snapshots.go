@@ -128,9 +128,9 @@ func (a *app) snapshotsOf(ctx context.Context, r *repository.Reader, source stri
 	return nil, fmt.Errorf("%w: there is no source %q here; it has snapshots of: %s", restore.ErrRefused, source, strings.Join(have, ", "))
 }
 
-// positions finds out how far each copy is, and whether it is one of the same repository; from a URL there is only the one.
+// positions finds out how far each copy is, of all at once, and whether it is one of the same repository; from a URL there is only the one.
 func (a *app) positions(ctx context.Context, x access, r *repository.Reader) []*repository.Copy {
-	copies, err := a.copies(ctx, false)
+	copies, err := a.readable(ctx, "")
 	if err != nil || x.from != "" {
 		copies, err = a.locate(ctx, x)
 		if err != nil {
@@ -138,18 +138,15 @@ func (a *app) positions(ctx context.Context, x access, r *repository.Reader) []*
 		}
 	}
 	ref := r.Chain.Entries()
-	for _, c := range copies {
+	readers, errs := openAll(ctx, copies)
+	for i, c := range copies {
+		if c.Err = errs[i]; c.Err == nil {
+			c.Err = readers[i].Broken
+		}
 		if c.Err != nil {
 			continue
 		}
-		own, err := repository.Open(ctx, c.Target)
-		if err == nil {
-			err = own.Broken
-		}
-		if c.Err = err; err != nil {
-			continue
-		}
-		chain := own.Chain
+		chain := readers[i].Chain
 		c.Position = chain.Len()
 		if x.from == "" {
 			c.Damaged = len(repository.LastCheck(a.cfg.StateDir, c.Name).Damaged)
