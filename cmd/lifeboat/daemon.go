@@ -23,12 +23,14 @@ import (
 	"lifeboat/snapshot"
 )
 
+const daemonName = "daemon"
+
 func (a *app) daemon() *cobra.Command {
 	var format string
 	var verbose, drills bool
 	var x access
 	c := &cobra.Command{
-		Use:   "daemon",
+		Use:   daemonName,
 		Short: "Run the policies",
 		Long: "Runs the policies until it is told to stop: takes the snapshots that are due, captures logs, applies retention, checks the copies and tells people. " +
 			"SIGHUP reads the configuration again; one with problems is not put into use. `lifeboat status` shows what it does.",

@@ -82,8 +82,7 @@ func (a *app) rehearse(ctx context.Context, engine config.Engine, options crm.Op
 	if err != nil {
 		return errors.Join(fmt.Errorf("enter the demo's directory: %w", err), os.RemoveAll(dir))
 	}
-	// A reader of the output or a terminal that goes away must not leave the directory behind.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE) // a reader of the output that goes away must not leave the directory behind
 	defer stop()
 	s := &story{page: newPage(a.out), now: a.now, dir: dir, options: options, begun: a.now()}
 	if s.stage, err = newStage(ctx, engine, s); err == nil {

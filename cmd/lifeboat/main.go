@@ -29,3 +29,26 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+// hangup ends a context where the terminal goes away: what is under way comes to its end as at SIGTERM, and leaves nothing. A shell may send SIGHUP
+// a second time, and who reads the output may be gone: neither may end that. nohup is heeded.
+func hangup(ctx context.Context) (context.Context, func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		select {
+		case <-hup:
+			signal.Ignore(syscall.SIGPIPE)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(hup)
+		cancel()
+	}
+}

@@ -89,6 +89,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.out = out
 	root := a.root()
 	root.SetArgs(args)
+	if c, _, err := root.Find(args); err != nil || c.Name() != daemonName { // which reads its configuration again
+		var stop func()
+		ctx, stop = hangup(ctx)
+		defer stop()
+	}
 	err := errors.Join(root.ExecuteContext(ctx), out.err)
 	if err == nil {
 		return exitDone
