@@ -58,6 +58,7 @@ type statusReport struct {
 	Copies      []copyStatus         `json:"copies"`
 	Policies    []policyStatus       `json:"policies"`
 	Drills      []daemon.DrillStatus `json:"drills"`
+	Underway    []drillUnderway      `json:"drills_under_way"`  // with this state directory, those that were killed too
 	Foreign     string               `json:"foreign,omitempty"` // somebody else writes
 	Unrecorded  int                  `json:"unrecorded"`        // what happened here and no record has yet
 	Oldest      *time.Time           `json:"unrecorded_since"`
@@ -101,6 +102,12 @@ func (a *app) status() *cobra.Command {
 			}
 			a.details(c.Context(), &report, positions, r)
 			a.drillsStatus(&report, r)
+			if report.Underway, err = underway(a.cfg.StateDir); err != nil {
+				return fmt.Errorf("look for drills under way: %w", err)
+			}
+			if slices.ContainsFunc(report.Underway, func(d drillUnderway) bool { return d.Killed }) {
+				report.Verdict = "bad"
+			}
 			report.judge(a.cfg, positions)
 			if report.Daemon, err = a.askDaemon(c.Context()); err != nil {
 				return err
@@ -243,6 +250,16 @@ func (a *app) reported(r statusReport) error {
 		for _, d := range r.Drills {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Policy, day(d.Last), cmp.Or(d.Copy, "-"), cmp.Or(d.Result, "never drilled"), (time.Duration(d.RTO) * time.Millisecond).Round(time.Millisecond), day(d.Next))
 		}
+		if len(r.Underway) > 0 {
+			fmt.Fprintln(w, "\nDRILL\tPOLICY\tSOURCE\tFROM\tBY\tSTATE")
+		}
+		for _, d := range r.Underway {
+			state := "under way for " + a.now().Sub(d.Since).Round(time.Second).String()
+			if d.Killed {
+				state = "killed"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", clean(d.ID), dash(clean(d.Policy)), dash(clean(d.Source)), dash(clean(d.Target)), dash(clean(d.By)), state)
+		}
 		if err := w.Flush(); err != nil {
 			return err
 		}
@@ -272,6 +289,11 @@ func (a *app) reported(r statusReport) error {
 	}
 	for _, d := range r.Drills {
 		if trouble := d.Trouble(); trouble != "" {
+			bad = append(bad, trouble)
+		}
+	}
+	for _, d := range r.Underway {
+		if trouble := d.trouble(); trouble != "" {
 			bad = append(bad, trouble)
 		}
 	}
