@@ -41,6 +41,11 @@ func warned(t *testing.T, text string, recipients ...crypto.Recipient) (out []st
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i := range cfg.Policies {
+		if z := &cfg.Policies[i].Schedule.Zone; *z == time.Local && (*z).String() == nameless { // by chance this host's has no name
+			*z = time.UTC
+		}
+	}
 	for _, f := range warnings(cfg, recipients, time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)) {
 		if f.Hint == "" {
 			t.Errorf("no hint at what to do about: %s", f)
@@ -124,6 +129,34 @@ func TestPolicyWarnings(t *testing.T) {
 		got := warned(t, text)
 		if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+}
+
+// TestNamelessZone warns of drills by a clock that nobody elsewhere can name, and of nothing else where there are none.
+func TestNamelessZone(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		zone *time.Location
+		want int
+	}{
+		{soundPolicy, time.FixedZone(nameless, 8*3600), 1},
+		{soundPolicy, time.UTC, 0},
+		{strings.Replace(soundPolicy, `schedule: "0 4 * * 6", rto`, "rto", 1), time.FixedZone(nameless, 8*3600), 0},
+	} {
+		cfg, err := config.Parse("lifeboat.yaml", []byte(tt.text), func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Policies[0].Schedule.Zone = tt.zone
+		got := 0
+		for _, f := range warnings(cfg, nil, time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)) {
+			if strings.Contains(f.String(), "which has no name: an auditor cannot tell when one was due: write a timezone") {
+				got++
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %d warnings, want %d", tt.zone, got, tt.want)
 		}
 	}
 }

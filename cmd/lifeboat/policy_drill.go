@@ -106,6 +106,9 @@ func fromWords(cfg *config.Config, p config.Policy) string {
 // quarter is the longest of a year, and a change of the clock.
 const quarter = 93 * 24 * time.Hour
 
+// nameless is what Go calls the zone of a host that does not tell its name.
+const nameless = "Local"
+
 // drill looks at what drills would not show.
 func (w *warner) drill() {
 	d := w.p.Drill
@@ -115,6 +118,9 @@ func (w *warner) drill() {
 	}
 	if every := (policies.Schedule{Full: d.Schedule}).Longest(w.now); every > quarter {
 		w.warn("drill at least once a quarter", "up to %s pass between drills", plainly(every))
+	}
+	if w.p.Schedule.Zone.String() == nameless {
+		w.warn("write a timezone into the policy's schedule, such as timezone: Asia/Shanghai", "its drills go by the time zone of this host, which has no name: an auditor cannot tell when one was due")
 	}
 	databases, files := drillable(w.cfg, w.p)
 	switch {
