@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -203,13 +204,18 @@ func (d *Daemon) drilled(r DrillResult) {
 		return // nothing was restored
 	}
 	d.Log.Info("drilled", "policy", r.Policy, "source", r.Source, "target", r.Copy, "drill", r.ID, "result", r.Result)
-	e := notify.Event{Key: drillKey(r.Policy) + "/" + r.Source + "/" + r.Copy, Kind: notify.Drill, Severity: notify.Critical, Policy: r.Policy, Source: r.Source, Target: r.Copy,
-		Title: fmt.Sprintf("the drill of %s from %s failed", r.Source, r.Copy), Detail: fmt.Sprintf("`lifeboat drill show %s` has all of it%s", r.ID, r.Detail)}
+	const whichever = "any copy"
+	key, from := drillKey(r.Policy)+"/"+r.Source+"/", cmp.Or(r.Copy, whichever)
+	if r.Copy != "" {
+		d.tell(notify.Event{Key: key + whichever, Kind: notify.Recovered, Severity: notify.Info, Recovered: true, Policy: r.Policy, Source: r.Source, Title: fmt.Sprintf("a copy of %s can be drilled again", r.Source)})
+	}
+	e := notify.Event{Key: key + from, Kind: notify.Drill, Severity: notify.Critical, Policy: r.Policy, Source: r.Source, Target: r.Copy,
+		Title: fmt.Sprintf("the drill of %s from %s failed", r.Source, from), Detail: fmt.Sprintf("`lifeboat drill show %s` has all of it%s", r.ID, r.Detail)}
 	switch r.Result {
 	case policies.Passed:
-		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, fmt.Sprintf("a drill of %s from %s passed", r.Source, r.Copy), "drill "+r.ID
+		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, fmt.Sprintf("a drill of %s from %s passed", r.Source, from), "drill "+r.ID
 	case policies.Unknown:
-		e.Severity, e.Title = notify.Warning, fmt.Sprintf("the drill of %s from %s stayed inconclusive", r.Source, r.Copy)
+		e.Severity, e.Title = notify.Warning, fmt.Sprintf("the drill of %s from %s stayed inconclusive", r.Source, from)
 	}
 	d.tell(e)
 }

@@ -180,7 +180,7 @@ func (a *app) summary(d *drilled) error {
 		return (time.Duration(n) * time.Millisecond).Round(10 * time.Millisecond).String()
 	}
 	fmt.Fprintf(w, "RESULT\t%s\n", strings.ToUpper(string(r.Result)))
-	fmt.Fprintf(w, "drill\t%s, %s of %s from %s\n", r.ID, r.Selection.Mode, r.Policy.Source, r.Backup.Copy.Target)
+	fmt.Fprintf(w, "drill\t%s, %s of %s from %s\n", r.ID, r.Selection.Mode, r.Policy.Source, cmp.Or(r.Backup.Copy.Target, "no copy"))
 	if r.Point.Requested == "" {
 		fmt.Fprintf(w, "point\t%s: none was found\n", r.Selection.Algorithm)
 	} else {

@@ -47,6 +47,9 @@ func (d *drilling) finish() {
 func (d *drilling) findings() {
 	r := d.report
 	retest := phrase.Retest.Say(r.Policy.Name, r.Backup.Copy.Target)
+	if r.Backup.Copy.Target == "" {
+		retest = phrase.RetestAny.Say(r.Policy.Name)
+	}
 	due := r.Policy.Next
 	add := func(id string, s evidence.Severity, text string) {
 		r.Findings = append(r.Findings, evidence.Finding{ID: id, Severity: s, Text: text, Owner: r.Policy.Owner, Due: due, Retest: retest})

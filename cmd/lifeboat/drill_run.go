@@ -65,7 +65,7 @@ type drilled struct {
 	recorded error // why it stands on no copy yet
 }
 
-// drill makes a drill. An error means that none was begun, or that its report could not be kept.
+// drill makes a drill. An error means that it was refused, that nothing is known to report by, or that its report could not be kept.
 func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
 	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, resolved(scratchOf(q.rule.Drill))}}
 	defer func() { leave(d.all) }()
@@ -75,7 +75,7 @@ func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, er
 	}
 	defer alone.Close()
 	if err := d.prepare(ctx); err != nil {
-		return nil, err
+		return d.unprepared(ctx, err)
 	}
 	note, err := d.files.begin(d.unfinished())
 	if err != nil {
@@ -115,12 +115,7 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	if err := d.apart(); err != nil {
 		return err
 	}
-	opaque := d.opaque(d.database)
-	for _, p := range repository.Drills(d.all.Chain, waiting) {
-		if p.Source == opaque {
-			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
-		}
-	}
+	d.history(waiting)
 	if err := d.facts(); err != nil {
 		return err
 	}
@@ -128,6 +123,16 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	defer daemon.CloseAll(copies)
 	d.report.Backup.Copies = d.copiesOf(copies)
 	return d.pickCopy(copies)
+}
+
+// history finds the drills of the database before this one.
+func (d *drilling) history(waiting []repository.Drilled) {
+	opaque := d.opaque(d.database)
+	for _, p := range repository.Drills(d.all.Chain, waiting) {
+		if p.Source == opaque {
+			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
+		}
+	}
 }
 
 // apart refuses a scratch directory that is not the drill's own: in a copy, in what is backed up, or around it.

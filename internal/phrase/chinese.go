@@ -71,6 +71,7 @@ var chinese = map[Phrase]string{
 	Starting:      "启动恢复的数据库",
 	Asking:        "查询恢复的数据库",
 	Stopping:      "停止恢复的数据库",
+	OpeningCopy:   "打开副本",
 	FindingWay:    "在副本 %s 上确定恢复路径",
 	Preparing:     "准备演练",
 	TearingDown:   "清理",
@@ -99,6 +100,7 @@ var chinese = map[Phrase]string{
 	FoundObjective:  "%s：实测 %s，承诺值 %s",
 	FoundProjection: "推算从副本 %s 恢复生产环境的时间将超过 RTO",
 	Retest:          "再次从同一副本演练并通过：lifeboat drill run %s --from %s",
+	RetestAny:       "再次演练并通过：lifeboat drill run %s",
 
 	Model:           "从 %s 恢复（%v）：%v；回放（%v）：%v；其余：%s",
 	ModelVague:      "误差未知，区间取一半至两倍",

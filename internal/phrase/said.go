@@ -74,6 +74,7 @@ const (
 	Starting      Phrase = "start the restored database"
 	Asking        Phrase = "ask the restored database"
 	Stopping      Phrase = "stop the restored database"
+	OpeningCopy   Phrase = "open a copy"
 	FindingWay    Phrase = "find the way to the point on %1s"
 	Preparing     Phrase = "prepare the drill"
 	TearingDown   Phrase = "tear down"
@@ -102,6 +103,7 @@ const (
 	FoundObjective  Phrase = "%1s: %1s where %1s is promised"
 	FoundProjection Phrase = "the restore of production from %s is projected to take longer than the RTO"
 	Retest          Phrase = "a drill from the same copy that passes: lifeboat drill run %s --from %s"
+	RetestAny       Phrase = "a drill that passes: lifeboat drill run %s"
 )
 
 // What is projected (policies).
