@@ -28,7 +28,7 @@ func (d *drilling) unprepared(ctx context.Context, why error) (*drilled, error) 
 	last := &d.report.Errors[len(d.report.Errors)-1]
 	*last = strings.ReplaceAll(*last, "\n", "; ") // a finding is its first line, and each copy says why in one of its own
 	d.finish()
-	done, err := d.conclude(d.all.Chain, d.report, d.body)
+	done, err := d.conclude(d.all.Chain, d.report, d.body, d.now())
 	if err != nil {
 		return nil, errors.Join(why, err)
 	}

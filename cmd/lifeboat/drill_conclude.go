@@ -124,7 +124,7 @@ func (d *drilling) rpo(until time.Time) {
 }
 
 // conclude signs a report and keeps it, to be recorded as soon as that is possible. Only one drill at a time comes here, so each knows the one before it.
-func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.DrillBody) (*drilled, error) {
+func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.DrillBody, now time.Time) (*drilled, error) {
 	waiting := repository.WaitingDrills(a.cfg.StateDir)
 	if known, err := repository.KnownChain(a.cfg.StateDir); err == nil && known.Len() > chain.Len() {
 		chain = known
@@ -136,7 +136,7 @@ func (a *app) conclude(chain *journal.Chain, r *evidence.Report, body journal.Dr
 			r.Log.Previous = d.Report
 		}
 	}
-	r.Issued = a.now().UTC()
+	r.Issued = now.UTC()
 	envelope, err := repository.SignReport(a.cfg.StateDir, chain, r)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
 	if err != nil || u.Report == nil || filepath.Base(l.Name()) != u.Report.ID+".json" {
 		return nil, fmt.Errorf("%s does not say which drill was killed: %w: look for what it left in its scratch directory, and remove this file", l.Name(), errors.Join(err, crypto.ErrDamaged))
 	}
-	d := &drilling{app: a, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
+	d := &drilling{app: a, now: a.now, report: u.Report, body: u.Body, files: drillFiles{a.cfg.StateDir, u.Scratch}}
 	d.report.Errors = append(d.report.Errors, phrase.Killed.Say())
 	d.tornDown(verify.ScratchOf(u.Scratch, u.Report.ID))
 	chain, err := repository.KnownChain(a.cfg.StateDir)
@@ -123,7 +123,7 @@ func (a *app) bury(ctx context.Context, l *verify.Locked) (*drilled, error) {
 	}
 	d.finish()
 	d.report.Result = evidence.Fail
-	done, err := a.conclude(chain, d.report, d.body)
+	done, err := a.conclude(chain, d.report, d.body, a.now())
 	if err != nil {
 		return nil, err
 	}

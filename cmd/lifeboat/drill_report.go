@@ -73,7 +73,11 @@ func (d *drilling) facts() error {
 	r.Isolation = evidence.Isolation{TornDown: []string{}, Teardown: evidence.Inconclusive}
 	r.Backup = evidence.Backup{Copies: []evidence.Copy{}, Epochs: keyIDs(d.all.Chain.Epochs()), Companions: []evidence.Companion{}, Cipher: d.cipher()}
 	if d.queued != nil {
-		r.Timeline = append(r.Timeline, evidence.Phase{Name: evidence.PhaseQueue, Start: d.queued.UTC(), End: now})
+		queued := d.queued.UTC()
+		if queued.After(now) { // the clock was set back meanwhile
+			queued = now
+		}
+		r.Timeline = append(r.Timeline, evidence.Phase{Name: evidence.PhaseQueue, Start: queued, End: now})
 	}
 	d.report = r
 	d.body = journal.DrillBody{Source: d.opaque(d.database), Policy: d.opaque(repository.OpaquePolicy + d.rule.Name), Mode: string(d.mode), Due: d.due, Missed: d.skipped, Began: now}

@@ -13,6 +13,7 @@ import (
 	"lifeboat/crypto"
 	"lifeboat/daemon"
 	"lifeboat/evidence"
+	"lifeboat/internal/clock"
 	"lifeboat/internal/phrase"
 	"lifeboat/internal/redact"
 	"lifeboat/journal"
@@ -41,6 +42,7 @@ type drilling struct {
 	*app
 	access
 	drillRequest
+	now    clock.Clock // steady: an app's can be set while the drill runs
 	report *evidence.Report
 	files  drillFiles
 
@@ -67,7 +69,8 @@ type drilled struct {
 
 // drill makes a drill. An error means that it was refused, that nothing is known to report by, or that its report could not be kept.
 func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, error) {
-	d := &drilling{app: a, access: x, drillRequest: q, files: drillFiles{a.cfg.StateDir, resolved(scratchOf(q.rule.Drill))}}
+	steady := clock.NewSteady(a.now)
+	d := &drilling{app: a, access: x, drillRequest: q, now: steady.Now, files: drillFiles{a.cfg.StateDir, resolved(scratchOf(q.rule.Drill))}}
 	defer func() { leave(d.all) }()
 	alone, err := d.files.alone()
 	if err != nil {
@@ -84,17 +87,32 @@ func (a *app) drill(ctx context.Context, x access, q drillRequest) (*drilled, er
 	if err := d.perform(ctx); err != nil {
 		return nil, errors.Join(err, note.End())
 	}
+	d.strayed(steady)
 	if ctx.Err() != nil { // it serves no time of the schedule: the next start makes it anew
 		d.report.Errors = append(d.report.Errors, phrase.SomebodyEnded.Say())
 		d.report.Result = evidence.Worst(d.report.Result, evidence.Inconclusive)
 		d.report.Policy.Due, d.report.Policy.Missed, d.body.Due, d.body.Missed = nil, []time.Time{}, nil, nil
 	}
 	d.finish()
-	done, err := a.conclude(d.all.Chain, d.report, d.body)
+	done, err := a.conclude(d.all.Chain, d.report, d.body, d.now())
 	if err != nil {
 		return nil, errors.Join(err, note.Close()) // it stays, and the next drill reports what became of this one
 	}
 	return done, note.End()
+}
+
+// maxStray is how far a host's clock may be set in a drill: less than what an RPO is about.
+const maxStray = 10 * time.Second
+
+// strayed reports that the clock was set meanwhile: durations are right all the same, and from when production's newest transaction is cannot be told.
+func (d *drilling) strayed(steady *clock.Steady) {
+	_ = d.now() // looks at it a last time
+	by := steady.Strayed()
+	if by.Abs() < maxStray {
+		return
+	}
+	d.report.Errors = append(d.report.Errors, phrase.ClockSet.Say(by.Round(time.Second)))
+	d.report.RPO.Verdict = evidence.Worst(d.report.RPO.Verdict, evidence.Inconclusive)
 }
 
 // prepare opens the repository, and picks the copy.

@@ -81,6 +81,7 @@ var chinese = map[Phrase]string{
 	DirectoryGone: "%s 已不存在",
 	Killed:        "演练在结束前被强行终止，或其报告未能保存",
 	SomebodyEnded: "演练被人为中止",
+	ClockSet:      "演练期间本机时钟被调整，幅度最大 %s：各时刻自演练开始起连续计时，可能丢失的数据量未知",
 
 	RTONotMeasured: "未测量：本次未执行恢复",
 	RTOGivenUp:     "达到此时长后放弃恢复",

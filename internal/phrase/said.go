@@ -84,6 +84,7 @@ const (
 	DirectoryGone Phrase = "%s is not there any more"
 	Killed        Phrase = "the drill was killed before it ended, or its report could not be kept"
 	SomebodyEnded Phrase = "somebody ended the drill"
+	ClockSet      Phrase = "the clock of this host was set while the drill ran, by up to %1s: its times go on from its beginning, and how much would have been lost is not known"
 
 	RTONotMeasured Phrase = "not measured: nothing was restored"
 	RTOGivenUp     Phrase = "it was given up after this time"
