@@ -261,7 +261,7 @@ const (
 
 // Check is one thing that was looked at in the restored database.
 type Check struct {
-	ID       string    `json:"id"`   // integrity, inventory, counts, digests, references, freshness, canary, or assertion:NAME
+	ID       string    `json:"id"`   // integrity, inventory, counts, digests, references, freshness, canary, companions, or assertion:NAME
 	Kind     string    `json:"kind"` // the first part of ID
 	Severity Severity  `json:"severity"`
 	What     string    `json:"what"`       // how it was done

@@ -131,6 +131,7 @@ var valueWords = map[string]message{
 	"kind.freshness":    {"Freshness", "数据新鲜度"},
 	"kind.drift":        {"Change in rows", "行数变化"},
 	"kind.canary":       {"Canary", "探针记录"},
+	"kind.companions":   {"Companions", "伴随文件"},
 	"kind.assertion":    {"Assertion", "业务断言"},
 	"mode.tier1":        {"verification without a restore", "仅校验，不恢复"},
 	"mode.restore":      {"restore and checks", "恢复并检查"},

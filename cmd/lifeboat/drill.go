@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -59,7 +60,7 @@ func (a *app) drillRun() *cobra.Command {
 			if _, err := seedOf(q.seed); err != nil {
 				return err
 			}
-			if q.database, err = a.drillSource(q.rule, source); err != nil {
+			if q.database, err = a.drillSource(c.Context(), x, q.rule, source); err != nil {
 				return err
 			}
 			a.unlimited = true // as a restore is
@@ -101,7 +102,7 @@ func databases(cfg *config.Config, p config.Policy) (out []string) {
 }
 
 // drillSource is the database to drill: the one that is named, that the policy names, or the one whose turn it is.
-func (a *app) drillSource(p config.Policy, name string) (string, error) {
+func (a *app) drillSource(ctx context.Context, x access, p config.Policy, name string) (string, error) {
 	all := databases(a.cfg, p)
 	if name == "" {
 		name = p.Drill.Source
@@ -113,21 +114,26 @@ func (a *app) drillSource(p config.Policy, name string) (string, error) {
 		return "", usagef("policy %s has no database %q: it has %s", p.Name, name, strings.Join(all, ", "))
 	case name != "":
 		return name, nil
+	case len(all) == 1:
+		return all[0], nil
 	}
-	return a.turnOf(all), nil
+	return a.turnOf(ctx, x, all), nil
 }
 
-// turnOf is the source whose last drill is the oldest; those that were never drilled come first.
-func (a *app) turnOf(sources []string) string {
-	keys, chain := a.hostKeys(), a.knownChain()
-	if keys == nil || chain == nil {
+// turnOf is the source whose last drill is the oldest; those that were never drilled come first. Where that cannot be read it is the first: the drill says why.
+func (a *app) turnOf(ctx context.Context, x access, sources []string) string {
+	quiet := a.fork()
+	quiet.err = io.Discard // the drill says it again
+	r, all, err := quiet.knownDrills(ctx, x)
+	if err != nil {
 		return sources[0]
 	}
+	defer leave(r)
 	last := map[string]time.Time{}
-	for _, d := range repository.Drills(chain, repository.WaitingDrills(a.cfg.StateDir)) {
+	for _, d := range all {
 		last[d.Source] = d.At
 	}
-	hasher := keys.IDs.NewHasher()
+	hasher := r.IDs.NewHasher()
 	return slices.MinFunc(sources, func(x, y string) int { return last[hasher.Source(x)].Compare(last[hasher.Source(y)]) })
 }
 

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -146,7 +148,8 @@ func TestDrillFull(t *testing.T) {
 	x.must(os.WriteFile(x.path("uploads", "logo"), []byte(strings.Repeat("a picture ", 1000)), 0o600))
 	b := strings.Replace(string(x.read("lifeboat.yaml")), "targets:\n", fmt.Sprintf("  crm-files: {engine: files, paths: [%s]}\ntargets:\n", x.path("uploads")), 1)
 	x.must(os.WriteFile(x.path("lifeboat.yaml"), []byte(b), 0o600))
-	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm, crm-files], drill: {mode: full, scratch: %s}}\n", x.path("scratch")))
+	files := fmt.Sprintf("policies:\n  crm: {sources: [crm, crm-files], drill: {mode: full, scratch: %s}}\n", x.path("scratch"))
+	x.policy(files)
 	x.want(0, "backup", "crm")
 	if r := x.drilledAs(3); r.Result != evidence.Inconclusive || !strings.Contains(fmt.Sprint(r.Errors), "no snapshot of crm-files") {
 		t.Errorf("without files: %s, %q", r.Result, r.Errors)
@@ -160,6 +163,28 @@ func TestDrillFull(t *testing.T) {
 		if l.Code == "companions" {
 			t.Error("the files were restored, and count as not tested")
 		}
+	}
+	if slices.ContainsFunc(r.Checks, func(c evidence.Check) bool { return c.ID == "companions" }) {
+		t.Error("nothing says how near the files must be, and it is judged")
+	}
+	x.policy(strings.Replace(files, "drill:", "rpo: 1h, drill:", 1))
+	companions := func(r evidence.Report) (found evidence.Check) {
+		for _, c := range r.Checks {
+			if c.ID == "companions" {
+				found = c
+			}
+		}
+		return found
+	}
+	if c := companions(x.drilledAs(0)); c.Verdict != evidence.Pass {
+		t.Errorf("files of this hour: %+v", c)
+	}
+	x.policy(strings.Replace(files, "drill:", "rpo: 1h, drill:", 1))
+	x.shift = 5 * time.Hour
+	x.want(0, "backup", "crm")
+	x.policy(strings.Replace(files, "drill:", "rpo: 1h, drill:", 1))
+	if c := companions(x.drilledAs(0)); c.Verdict != evidence.Fail || c.Severity != evidence.Warning || !strings.Contains(c.Why, " is 5h0m") {
+		t.Errorf("files of five hours before: %+v", c)
 	}
 	// The pack of the files alone is damaged.
 	packs := map[string]bool{}

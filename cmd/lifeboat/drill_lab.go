@@ -13,7 +13,6 @@ import (
 	"lifeboat/daemon"
 	"lifeboat/evidence"
 	"lifeboat/internal/phrase"
-	"lifeboat/journal"
 	"lifeboat/policies"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -34,15 +33,6 @@ func scratchOf(d config.Drill) string {
 		return d.Scratch
 	}
 	return filepath.Join("/var/tmp", "lifeboat-drills")
-}
-
-// knownChain is the journal as this host knows it; nil where it does not.
-func (a *app) knownChain() *journal.Chain {
-	c, err := repository.KnownChain(a.cfg.StateDir)
-	if err != nil {
-		return nil
-	}
-	return c
 }
 
 // stateDir is that of the configuration; empty where there is none.
@@ -80,46 +70,6 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 	case config.Files, config.MySQL:
 	}
 	return nil, fmt.Errorf("%w: databases of the engine %s are not started by this version", verify.ErrUnavailable, root.Engine)
-}
-
-// companions are the snapshots of the policy's files that were taken with the database's, or else the nearest ones.
-func (d *drilling) companions(ctx context.Context, w drillWay) (out []verify.Companion, err error) {
-	if d.mode != config.DrillFull {
-		return nil, nil
-	}
-	for _, name := range d.rule.Sources {
-		if s, _ := d.cfg.Source(name); s.Engine != config.Files {
-			continue
-		}
-		list, err := d.reader.Snapshots(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		s := companionOf(list, w.snapshot)
-		if s == nil {
-			return nil, fmt.Errorf("%w: there is no snapshot of %s to go with %s", restore.ErrRefused, name, restore.FormatID(w.snapshot.Seq))
-		}
-		tree, err := d.reader.TreeOf(ctx, s.SnapshotBody)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, verify.Companion{Source: name, Snapshot: restore.FormatID(s.Seq), Skew: s.Taken.Sub(w.snapshot.Taken),
-			Restore: restore.Job{Tree: tree, Frames: d.reader.Frames, Names: []string{d.name}, IDs: d.reader.IDs}})
-	}
-	return out, nil
-}
-
-// companionOf is the snapshot that was taken with another, or else the nearest one.
-func companionOf(list []repository.Snapshot, with repository.Snapshot) (found *repository.Snapshot) {
-	for i, s := range list {
-		if s.Beside != nil && s.Beside.Seq == with.Seq {
-			return &list[i]
-		}
-		if found == nil || s.Taken.Sub(with.Taken).Abs() < found.Taken.Sub(with.Taken).Abs() {
-			found = &list[i]
-		}
-	}
-	return found
 }
 
 // probes are what the policy asks.

@@ -45,6 +45,10 @@ var chinese = map[Phrase]string{
 
 	PolicyStatement: "策略中的查询语句",
 
+	CompanionsNear:   "文件快照与数据库时间点的时间差",
+	CompanionsWithin: "不超过 %s",
+	CompanionFar:     "%s：快照 %s 相差 %s",
+
 	CanaryRow:      "lifeboat_canary 中 %[2]s 的第 %[1]d 行，于 %[3]s 在快照之前写入",
 	CanaryExpected: "该行，SHA-256 为 %s",
 	CanaryFound:    "该行",

@@ -45,6 +45,10 @@ const (
 
 	PolicyStatement Phrase = "statement of the policy"
 
+	CompanionsNear   Phrase = "how far the snapshots of the files are from the point of the database"
+	CompanionsWithin Phrase = "within %1s"
+	CompanionFar     Phrase = "%1s: %1s is %1s away"
+
 	CanaryRow      Phrase = "row %d of %1s in lifeboat_canary, which was written at %20s, right before the snapshot"
 	CanaryExpected Phrase = "the row, with the SHA-256 %1s"
 	CanaryFound    Phrase = "the row"
