@@ -23,7 +23,7 @@ type guest struct {
 	chain  *Chain
 }
 
-// certifyRecord is the writer's record number seq that lets a new drill host's key count.
+// guest is a new drill host, and the writer's record number seq that lets its key count.
 func (h *house) guest(seq uint64) (*guest, Record) {
 	h.t.Helper()
 	g := &guest{house: h, seed: bytes.Repeat([]byte{7}, 32)}
@@ -39,7 +39,7 @@ func (h *house) guest(seq uint64) (*guest, Record) {
 // sealed makes the drill host's next record.
 func (g *guest) sealed(r Record) []byte {
 	g.t.Helper()
-	w := NewWriter("", g.house.root.Repository, g.signer, g.chain, g.clock(), "robot@vault")
+	w := NewWriter("", g.root.Repository, g.signer, g.chain, g.clock(), "robot@vault")
 	w.complete(&r)
 	raw, err := sign(&r, g.signer)
 	if err != nil {

@@ -41,7 +41,7 @@ func (x *restoring) witness(ctx context.Context, r *repository.Reader, seq uint6
 		}
 	}
 	note("begun")
-	return witness{func(err error) { note(outcome(ctx, err)) }, func() { x.app.merge(ctx, x.access) }}
+	return witness{func(err error) { note(outcome(ctx, err)) }, func() { x.merge(ctx, x.access) }}
 }
 
 // merge has recorded what was noted, where that can be done right away. Otherwise the next command that writes to the repository does it.
