@@ -22,6 +22,7 @@ type auditRow struct {
 	Delay    int64      `json:"recorded_after_ms,omitempty"` // and by how long
 	By       string     `json:"by"`
 	From     string     `json:"from,omitempty"`
+	Host     string     `json:"host,omitempty"` // drill host from whose journal it was entered
 	Action   string     `json:"action"`
 	Object   string     `json:"object,omitempty"`
 	Result   string     `json:"result"`
@@ -143,6 +144,9 @@ func (f *auditFilter) picks(names *auditNames, e journal.Entry) bool {
 
 func auditJSON(names *auditNames, e journal.Entry) auditRow {
 	row := auditRow{Seq: e.Seq, Time: e.Time, Happened: e.Happened, By: e.By, From: e.From, Action: string(e.Type), Object: names.object(e), Result: result(e), Reason: e.Reason, Hash: journal.Hash(e.Raw)}
+	if e.Via != nil {
+		row.Host = string(e.Via.Host)
+	}
 	if e.Happened != nil {
 		row.Delay = e.Time.Sub(*e.Happened).Milliseconds()
 	}
@@ -172,7 +176,11 @@ func (a *app) auditTable(rows []auditRow) error {
 		if r.Happened != nil {
 			at = *r.Happened
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, at.UTC().Format(time.RFC3339), clean(r.By), cmp.Or(clean(r.From), "-"), clean(r.Action), r.Object, r.Result, clean(r.Reason))
+		from := cmp.Or(clean(r.From), "-")
+		if r.Host != "" {
+			from += " on " + r.Host
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Seq, at.UTC().Format(time.RFC3339), clean(r.By), from, clean(r.Action), r.Object, r.Result, clean(r.Reason))
 	}
 	return w.Flush()
 }
