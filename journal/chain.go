@@ -39,7 +39,12 @@ type from struct {
 // Clone is a chain that grows without the other.
 func (c *Chain) Clone() *Chain {
 	out := *c
-	out.entries, out.hashes = slices.Clip(c.entries), slices.Clip(c.hashes)
+	out.entries, out.hashes, out.hosts = slices.Clip(c.entries), slices.Clip(c.hashes), nil
+	for _, h := range c.hosts {
+		own := *h
+		own.Chain = h.Chain.Clone()
+		out.hosts = append(out.hosts, &own)
+	}
 	return &out
 }
 

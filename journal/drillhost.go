@@ -157,8 +157,8 @@ func (c *Chain) enter(r *Record) error {
 	if h == nil || h.Revoked > 0 {
 		return fmt.Errorf("it enters a record of %.60q, which is not certified", r.Via.Host)
 	}
-	next := *h
-	next.Chain = h.Chain.Clone()
+	next, chain := *h, *h.Chain
+	next.Chain = &chain
 	if err := next.Chain.Append([]byte(r.Via.Record)); err != nil {
 		return fmt.Errorf("what it enters of %s: %w", h.Role, err)
 	}

@@ -95,12 +95,16 @@ func (h *Host) Enter(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// maxEntered bounds how many records of a drill host are entered at once, so that one which went astray does not fill the journal at once.
-const maxEntered = 256
+// Bounds of what is entered at once of a drill host, so that one which went astray, or is an attacker's, fills no copy before somebody notices.
+const (
+	maxEntered      = 256
+	maxEnteredBytes = 64 << 20 // of documents
+	maxNoted        = 64 << 10 // bytes of one record
+)
 
 // enterFrom enters the records that stand on one target. A target is asked for the next record alone, so that looking costs little.
 func (h *Host) enterFrom(ctx context.Context, t target.Target, role crypto.Role) (n int, err error) {
-	for ; n < maxEntered; n++ {
+	for size := int64(0); n < maxEntered && size < maxEnteredBytes; n++ {
 		next := h.Chain().DrillHost(role).Chain.Clone()
 		raw, err := target.Read(ctx, t, journal.Name(next.Len()+1), maxNoted)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -112,15 +116,16 @@ func (h *Host) enterFrom(ctx context.Context, t target.Target, role crypto.Role)
 		if err := next.Append(raw); err != nil {
 			return n, err
 		}
-		if err := h.enter(ctx, t, role, next.Entries()[next.Len()-1]); err != nil {
+		e := next.Entries()[next.Len()-1]
+		if err := h.enter(ctx, t, role, e); err != nil {
 			return n, err
+		}
+		for _, o := range e.Objects {
+			size += o.Size
 		}
 	}
 	return n, nil
 }
-
-// maxNoted bounds the record of a drill host, in bytes.
-const maxNoted = 1 << 20
 
 // enter records one record of a drill host, once its document stands.
 func (h *Host) enter(ctx context.Context, from target.Target, role crypto.Role, e journal.Entry) error {

@@ -34,6 +34,7 @@ type Noted struct {
 const (
 	outboxDir     = "outbox"
 	damagedPrefix = "damaged-"
+	maxReason     = 16 << 10 // bytes; a record of a drill host has room for it
 	// maxOutbox bounds all that waits to be recorded, in bytes: a host whose targets are all away must not fill its disk.
 	maxOutbox  = 64 << 20
 	notedMagic = "lifeboat noted 1 "
@@ -102,6 +103,8 @@ func (n Noted) check() error {
 		return fmt.Errorf("a %q is nothing that is noted, or lacks its details", n.Record.Type)
 	case named != (n.Document != nil), named && !hasDigest(n.Document, digest):
 		return errors.New("its document is not the one that it names")
+	case len(r.Reason) > maxReason:
+		return fmt.Errorf("its text has %d bytes, and %d are what there can be", len(r.Reason), maxReason)
 	case len(n.Document) > crypto.MaxDocument:
 		return fmt.Errorf("its document has %d bytes, and %d are what there can be", len(n.Document), crypto.MaxDocument)
 	}
