@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"filippo.io/age"
 
@@ -280,6 +281,9 @@ func (h *DrillHost) storeDocument(ctx context.Context, text []byte) (o target.Ob
 	return chunkstore.StoreDigest(ctx, h.own, documentPrefix, sealed)
 }
 
+// pushWithin is how long one copy may take; what is left comes with the next time.
+const pushWithin = time.Minute
+
 // push brings the journal to every copy that takes it, to all at once. One that this host may only read has none of it: that is no fault.
 func (h *DrillHost) push(ctx context.Context) error {
 	var wait sync.WaitGroup
@@ -288,7 +292,9 @@ func (h *DrillHost) push(ctx context.Context) error {
 		wait.Go(func() {
 			err := c.Err
 			if err == nil {
-				err = follow(ctx, h.writer, h.own, belowOf(c.Target, h.secrets.Role))
+				ctx, cancel := context.WithTimeout(ctx, pushWithin)
+				err = h.follow(ctx, belowOf(c.Target, h.secrets.Role))
+				cancel()
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -304,20 +310,31 @@ func (h *DrillHost) push(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// follow brings to another target what stands on one, a record at a time.
-func follow(ctx context.Context, w *journal.Writer, from, to target.Target) error {
-	chain := w.Chain()
+// follow brings to a target what it lacks of the own journal, a record at a time. Of the record that the writer enters next the document is looked for, too: without
+// it nothing behind it would be entered.
+func (h *DrillHost) follow(ctx context.Context, to target.Target) error {
+	chain := h.writer.Chain()
 	n, err := journal.Position(ctx, to, chain)
 	if err != nil {
 		return err
 	}
-	for _, e := range chain.Entries()[n:] {
+	next := uint64(0)
+	if known := h.Repository.Chain.DrillHost(h.secrets.Role); known != nil {
+		next = known.Chain.Len() + 1
+	}
+	for _, e := range chain.Entries() {
+		if e.Seq <= n && e.Seq != next {
+			continue
+		}
 		for _, o := range e.Objects {
-			if err := copyDocument(ctx, from, to, o); err != nil {
+			if err := copyDocument(ctx, h.own, to, o); err != nil {
 				return err
 			}
 		}
-		if err := w.PutBundles(ctx, to, e.Seq-1); err != nil {
+		if e.Seq <= n {
+			continue
+		}
+		if err := h.writer.PutBundles(ctx, to, e.Seq-1); err != nil {
 			return err
 		}
 		if err := target.Store(ctx, to, journal.Name(e.Seq), e.Raw); err != nil {
