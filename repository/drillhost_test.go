@@ -273,3 +273,60 @@ func flip(path string) error {
 	b[len(b)/2] ^= 1
 	return os.WriteFile(path, b, 0o600)
 }
+
+// TestDrillHostAcross goes on across a new epoch, a new copy and a new writer; a document that was lost on every copy comes back.
+func TestDrillHostAcross(t *testing.T) {
+	p := newPair(t)
+	p.drill(0)
+	p.must(p.open(p.config("vault", nil)))
+	p.host(nil, func(h *repository.Host) { p.must(h.Rotate(t.Context(), p.master, p.recipients, "a test")) })
+	p.drill(1)
+	p.must(p.open(p.config("vault", nil)))
+	for _, name := range []string{"disk", "usb"} {
+		p.must(os.RemoveAll(p.path(name, "hosts", "drill-vault", "documents")))
+	}
+	p.host(nil, func(h *repository.Host) {
+		if n, err := h.Enter(t.Context()); n > 0 || err != nil {
+			t.Errorf("%d records were entered without their documents, %v", n, err)
+		}
+	})
+	for range 2 { // the document of the next record comes back each time
+		p.must(p.open(p.config("vault", nil)))
+		p.host(nil, func(h *repository.Host) {
+			if n, err := h.Enter(t.Context()); n != 1 || err != nil {
+				t.Errorf("%d records were entered, %v", n, err)
+			}
+		})
+	}
+	h, err := repository.TakeOver(t.Context(), p.config("state2", nil), p.recipients, p.master, func(*repository.Reader) error { return nil })
+	p.must(err)
+	p.must(h.Close())
+	p.drill(2)
+	p.must(p.open(p.config("vault", nil)))
+	h, err = repository.OpenHost(t.Context(), p.config("state2", nil))
+	p.must(err)
+	if n, err := h.Enter(t.Context()); n != 1 || err != nil {
+		t.Errorf("the new writer entered %d records, %v", n, err)
+	}
+	p.must(h.Close())
+	all := repository.Drills(p.reader().Chain, nil)
+	for i, d := range all {
+		if text, err := p.reader().Document(t.Context(), *d.Entry); err != nil || string(text) != fmt.Sprint("report ", i) {
+			t.Errorf("drill %d: %q, %v", i, text, err)
+		}
+	}
+	if len(all) != 3 {
+		t.Errorf("%d drills are entered", len(all))
+	}
+	healed, err := repository.OpenHost(t.Context(), p.config("state2", nil))
+	p.must(err)
+	if _, err := healed.Prune(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	p.must(healed.Close())
+	for _, name := range []string{"disk", "usb"} {
+		if _, err := os.Stat(p.path(name, "hosts", "drill-vault", "journal", "writer", "000000000003")); err != nil {
+			t.Errorf("retention removed what a drill host recorded: %v", err)
+		}
+	}
+}
