@@ -23,6 +23,9 @@ const (
 	unheardKey = "unheard"
 )
 
+// observeAgain is how soon the copies are read again that could not be.
+const observeAgain = 20 * time.Second
+
 // observeFirst is observe for the start: what has to be put right by somebody ends it, what may pass does not.
 func (d *Daemon) observeFirst(ctx context.Context) error {
 	err := d.observe(ctx)
@@ -38,11 +41,13 @@ func (d *Daemon) observeFirst(ctx context.Context) error {
 }
 
 // observe learns what the copies hold, and brings there what this drill host recorded.
-func (d *Daemon) observe(ctx context.Context) error {
+func (d *Daemon) observe(ctx context.Context) (err error) {
 	defer func() {
 		d.mu.Lock()
-		d.observed = d.Now()
-		d.mu.Unlock()
+		defer d.mu.Unlock()
+		if d.observed = d.Now(); err != nil { // sooner again: somebody works by hand, or a target was away
+			d.observed = d.observed.Add(observeAgain - copyEvery)
+		}
 	}()
 	cfg := d.config()
 	h, closing, err := d.Wiring.DrillHost(ctx, cfg)
