@@ -87,8 +87,24 @@ func TestDrillProbes(t *testing.T) {
 		}
 	}
 
-	// A table is emptied, and one is dropped, behind what was counted.
+	// Two tables are swapped, behind what was counted; then back.
 	policy("")
+	swap := "ALTER TABLE quiet RENAME TO aside; ALTER TABLE note RENAME TO quiet; ALTER TABLE aside RENAME TO note"
+	end = x.stream()
+	pg.Query("postgres", swap)
+	x.caught(pg)
+	r = x.drilledAs(0)
+	if c := checkOf(t, r, "drift"); c.Verdict != evidence.Fail || !strings.Contains(c.Why, "note has 500 rows, and had 1001") || !strings.Contains(c.Why, "quiet has 1001 rows, and had 500") {
+		t.Errorf("tables were swapped: %+v", c)
+	}
+	if !slices.ContainsFunc(r.Findings, func(f evidence.Finding) bool { return f.ID == "drift" }) {
+		t.Errorf("nobody has to see to it: %+v", r.Findings)
+	}
+	pg.Query("postgres", swap)
+	x.caught(pg)
+	end(syscall.SIGTERM)
+
+	// A table is emptied, and one is dropped.
 	end = x.stream()
 	pg.Query("postgres", "DELETE FROM note")
 	x.caught(pg)
@@ -101,6 +117,21 @@ func TestDrillProbes(t *testing.T) {
 		t.Errorf("a table is missing: %+v", c)
 	}
 	end(syscall.SIGTERM)
+}
+
+// TestDrillEngine tries a drill where no program of the server's version is in any of the usual places: what would have come of it stays open.
+func TestDrillEngine(t *testing.T) {
+	t.Parallel()
+	x, _ := newCluster(t, testenv.PostgresVersion(t, "17"))
+	x.policy(fmt.Sprintf("policies:\n  crm: {sources: [crm], drill: {scratch: %s}}\n", x.path("scratch")))
+	x.want(0, "backup", "crm")
+	r := x.drilledAs(3)
+	if r.Result != evidence.Inconclusive || !strings.Contains(fmt.Sprint(r.Errors), "17 is needed, found: ") || strings.Contains(fmt.Sprint(r.Errors), "engine-bin") || r.Isolation.Teardown != evidence.Pass {
+		t.Errorf("%s, %q, %+v", r.Result, r.Errors, r.Isolation)
+	}
+	if left, err := os.ReadDir(x.path("scratch")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
 }
 
 // TestDrillRefusals tries drills that cannot be made: each is inconclusive, or refused before it begins, and leaves nothing.

@@ -183,7 +183,7 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 	bin := ""
 	if start { // before anything is written
 		if bin, err = postgres.Binaries(ctx, m.Version, o.bin); err != nil {
-			return nil, fmt.Errorf("%w: %w", restore.ErrRefused, err)
+			return nil, fmt.Errorf("%w: %w, or name its programs with --engine-bin", restore.ErrRefused, err)
 		}
 	}
 	return &engine{

@@ -54,7 +54,7 @@ func Binaries(ctx context.Context, version int, bin string) (string, error) {
 	if len(found) == 0 {
 		found = []string{"nothing"}
 	}
-	return "", fmt.Errorf("%w: %s is needed, found: %s: install it, or name its programs with --engine-bin", ErrNoServer, major, strings.Join(found, ", "))
+	return "", fmt.Errorf("%w: %s is needed, found: %s: install it", ErrNoServer, major, strings.Join(found, ", "))
 }
 
 // startTimeout bounds the replay: a restored cluster may have hours of log.
