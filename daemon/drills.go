@@ -242,6 +242,8 @@ func (d *Daemon) whyNoDrill(p config.Policy) string {
 	defer d.mu.Unlock()
 	known := d.drills[p.Name]
 	switch {
+	case !d.here(p) && d.hosts:
+		return "a drill host makes it: look at its daemon, and whether a target lets it write below hosts/"
 	case !d.Identity:
 		return "this daemon has no identity: start one with --identity where drills shall run, or make one by hand with `lifeboat drill run " + p.Name + " --identity FILE`"
 	case !d.here(p):

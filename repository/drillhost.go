@@ -17,6 +17,7 @@ import (
 	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/internal/atomicfile"
+	"lifeboat/internal/secretfile"
 	"lifeboat/journal"
 	"lifeboat/restore"
 	"lifeboat/target"
@@ -65,8 +66,8 @@ func Enrol(stateDir string, r *Reader, name string) (key string, err error) {
 			return "", fmt.Errorf("%w: the repository knows another drill host %s: a name is never used again: choose another", restore.ErrRefused, name)
 		}
 		s = crypto.NewDrillSecrets(r.Chain.Repository(), role, r.Chain.RootKey())
-		if err := os.MkdirAll(stateDir, 0o700); err != nil {
-			return "", fmt.Errorf("make the state directory: %w", err)
+		if err := makeState(stateDir); err != nil {
+			return "", err
 		}
 		if err := saveDrillSecrets(stateDir, s); err != nil {
 			return "", err
@@ -96,9 +97,9 @@ func DrillRoot(stateDir string) string {
 
 func drillSecrets(stateDir string) (*crypto.DrillSecrets, error) {
 	path := filepath.Join(stateDir, drillHostFile)
-	b, err := os.ReadFile(path)
+	b, err := secretfile.ReadAll(path, "secrets of this drill host")
 	if err != nil {
-		return nil, fmt.Errorf("read the secrets of this drill host: %w", err)
+		return nil, err
 	}
 	s, err := crypto.ParseDrillSecrets(b)
 	if err != nil {
@@ -227,7 +228,7 @@ func (h *DrillHost) chain(ctx context.Context) (*journal.Chain, error) {
 		return nil, err
 	}
 	if err := journal.Extend(ctx, h.own, chain); err != nil {
-		return nil, fmt.Errorf("read the journal of this drill host in %s: %w", filepath.Join(h.StateDir, ownDir), err)
+		return nil, fmt.Errorf("read the journal of this drill host in %s: %w: bring it back from a backup of this host, or enrol it anew under another name, with another state directory", filepath.Join(h.StateDir, ownDir), err)
 	}
 	head, err := journal.ReadHead(h.StateDir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -183,6 +183,7 @@ func TestDrillHostSetBack(t *testing.T) {
 			p.drill(1)
 			p.must(p.open(p.config("vault", nil)))
 			p.must(os.CopyFS(p.path("old"), os.DirFS(p.path("vault"))))
+			p.must(os.Chmod(p.path("old", "drill-host.json"), 0o600))
 			p.drill(2)
 			p.must(p.open(p.config("vault", nil)))
 			known(p)
@@ -217,6 +218,10 @@ func TestDrillHostRefused(t *testing.T) {
 		}
 	})
 	p.drill(1)
+	p.must(os.Chmod(p.path("other", "drill-host.json"), 0o644))
+	if err := p.open(p.config("other", nil)); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("everybody can read its key: %v", err)
+	}
 	if err := p.open(p.config("vault", nil)); !errors.Is(err, restore.ErrRefused) || !strings.Contains(err.Error(), "was revoked") {
 		t.Errorf("it was revoked: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"lifeboat/evidence"
 	"lifeboat/internal/atomicfile"
+	"lifeboat/journal"
 )
 
 // drilledWeekly is what both hosts go by.
@@ -72,6 +73,9 @@ func TestDrillHost(t *testing.T) {
 	x.spoilPacks(x.path("usb", "packs"))
 	at(1, 4)
 	drilled(y, 2, own...)
+	y.eventually("the copy that it may write has its policy and both drills", func() bool {
+		return slices.Contains(x.objects("usb"), "hosts/drill-vault/"+journal.Name(3))
+	}, drills.log)
 	if code := drills.end(syscall.SIGKILL); code != -1 {
 		t.Fatalf("exit code %d: %s", code, drills.log)
 	}
