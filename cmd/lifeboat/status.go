@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
@@ -59,6 +60,7 @@ type statusReport struct {
 	Policies    []policyStatus       `json:"policies"`
 	Drills      []daemon.DrillStatus `json:"drills"`
 	Underway    []drillUnderway      `json:"drills_under_way"`  // with this state directory, those that were killed too
+	IdentityOn  []string             `json:"identity_on_host"`  // policies that let this host read its own backups
 	Foreign     string               `json:"foreign,omitempty"` // somebody else writes
 	Unrecorded  int                  `json:"unrecorded"`        // what happened here and no record has yet
 	Oldest      *time.Time           `json:"unrecorded_since"`
@@ -181,6 +183,12 @@ const recordSoon = 10 * time.Minute
 func (a *app) drillsStatus(report *statusReport, r *repository.Reader) {
 	opaque := func(name string) string { return r.IDs.NewHasher().Source(name) }
 	report.Drills = daemon.DrillsOf(a.cfg.StateDir, r.Chain, opaque, a.cfg, a.now())
+	report.IdentityOn = []string{}
+	for _, p := range a.cfg.Policies {
+		if p.Drill.IdentityAccepted && !repository.IsDrillHost(a.cfg.StateDir) {
+			report.IdentityOn = append(report.IdentityOn, p.Name)
+		}
+	}
 	for _, d := range report.Drills {
 		if d.Trouble() != "" {
 			report.Verdict = "bad"
@@ -249,6 +257,9 @@ func (a *app) reported(r statusReport) error {
 		}
 		for _, d := range r.Drills {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Policy, day(d.Last), cmp.Or(d.Copy, "-"), cmp.Or(d.Result, "never drilled"), (time.Duration(d.RTO) * time.Millisecond).Round(time.Millisecond), day(d.Next))
+		}
+		if len(r.IdentityOn) > 0 {
+			fmt.Fprintf(w, "\nidentity_on_host is accepted by %s: whoever gets into this host while it drills can read its backups\n", english.OxfordWordSeries(r.IdentityOn, "and"))
 		}
 		if len(r.Underway) > 0 {
 			fmt.Fprintln(w, "\nDRILL\tPOLICY\tSOURCE\tFROM\tBY\tSTATE")
