@@ -26,6 +26,7 @@ type AuditRow struct {
 	Happened time.Time   `json:"happened"`
 	By       string      `json:"by"`
 	From     string      `json:"from"`
+	Host     string      `json:"host,omitempty"` // drill host whose word it is; the writer's has none
 	Action   string      `json:"action"`
 	Object   string      `json:"object"`
 	Result   string      `json:"result"`
@@ -85,6 +86,9 @@ func treeOf(c *journal.Chain) (tlog.HashReader, error) {
 // rowOf is a record without its proof.
 func rowOf(e *journal.Entry) AuditRow {
 	r := AuditRow{Seq: e.Seq, Time: e.Time.UTC(), Happened: when(e), By: e.By, From: e.From, Action: string(e.Type), Reason: e.Reason, SHA256: journal.Hash(e.Raw), Leaf: tlog.RecordHash(e.Raw)}
+	if e.Via != nil {
+		r.Host = string(e.Via.Host)
+	}
 	switch {
 	case e.Drill != nil:
 		r.Object, r.Result = "report "+e.Drill.Report, e.Drill.Result
@@ -111,6 +115,6 @@ func (r AuditRow) same(other AuditRow) bool {
 	if !r.Time.Equal(other.Time) || !r.Happened.Equal(other.Happened) {
 		return false
 	}
-	return r.Seq == other.Seq && r.By == other.By && r.From == other.From && r.Action == other.Action && r.Object == other.Object && r.Result == other.Result &&
+	return r.Seq == other.Seq && r.By == other.By && r.From == other.From && r.Host == other.Host && r.Action == other.Action && r.Object == other.Object && r.Result == other.Result &&
 		r.Reason == other.Reason && r.SHA256 == other.SHA256 && r.Leaf == other.Leaf
 }
