@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/config"
+	"lifeboat/daemon"
 	"lifeboat/evidence"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -60,7 +60,7 @@ func (a *app) drillRun() *cobra.Command {
 			if _, err := seedOf(q.seed); err != nil {
 				return err
 			}
-			if q.database, err = a.drillSource(c.Context(), x, q.rule, source); err != nil {
+			if q.database, err = drillSource(cfg, q.rule, source); err != nil {
 				return err
 			}
 			a.unlimited = true // as a restore is
@@ -91,50 +91,17 @@ func policyNamed(cfg *config.Config, name string) (config.Policy, error) {
 	return config.Policy{}, usagef("there is no policy %q in the configuration, which has %s", name, english.OxfordWordSeries(append(names, "no other"), "and"))
 }
 
-// databases are the sources of a policy that can be started.
-func databases(cfg *config.Config, p config.Policy) (out []string) {
-	for _, name := range p.Sources {
-		if s, _ := cfg.Source(name); s.Engine != config.Files {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// drillSource is the database to drill: the one that is named, that the policy names, or the one whose turn it is.
-func (a *app) drillSource(ctx context.Context, x access, p config.Policy, name string) (string, error) {
-	all := databases(a.cfg, p)
-	if name == "" {
-		name = p.Drill.Source
-	}
+// drillSource is the database that somebody names, or the policy; empty where it is that whose turn it is.
+func drillSource(cfg *config.Config, p config.Policy, name string) (string, error) {
+	all := daemon.Databases(cfg, p)
+	name = cmp.Or(name, p.Drill.Source)
 	switch {
 	case len(all) == 0:
 		return "", usagef("policy %s has no database: there is nothing to start in a snapshot of files", p.Name)
 	case name != "" && !slices.Contains(all, name):
 		return "", usagef("policy %s has no database %q: it has %s", p.Name, name, strings.Join(all, ", "))
-	case name != "":
-		return name, nil
-	case len(all) == 1:
-		return all[0], nil
 	}
-	return a.turnOf(ctx, x, all), nil
-}
-
-// turnOf is the source whose last drill is the oldest; those that were never drilled come first. Where that cannot be read it is the first: the drill says why.
-func (a *app) turnOf(ctx context.Context, x access, sources []string) string {
-	quiet := a.fork()
-	quiet.err = io.Discard // the drill says it again
-	r, all, err := quiet.knownDrills(ctx, x)
-	if err != nil {
-		return sources[0]
-	}
-	defer leave(r)
-	last := map[string]time.Time{}
-	for _, d := range all {
-		last[d.Source] = d.At
-	}
-	hasher := r.IDs.NewHasher()
-	return slices.MinFunc(sources, func(x, y string) int { return last[hasher.Source(x)].Compare(last[hasher.Source(y)]) })
+	return name, nil
 }
 
 // recordFirst and recordLast are how long a drill waits for targets that take records, before it begins and once it has its report: it needs neither.
@@ -164,18 +131,27 @@ func (a *app) drillNow(ctx context.Context, x access, q drillRequest) error {
 	soon, cancel = context.WithTimeout(ctx, recordLast)
 	d.recorded = a.recordNoted(soon, x)
 	cancel()
-	if d.recorded != nil {
-		a.note("lifeboat: warning: the report is kept here and on no copy yet: the next backup or `lifeboat copy` records it: %v", d.recorded)
-	}
+	a.unrecorded("report", d.recorded)
 	if a.json {
 		err = a.printJSON(d.Report)
 	} else {
 		err = a.summary(d)
 	}
 	if err == nil && d.Result != evidence.Pass {
-		err = verdictError{fmt.Errorf("the drill of %s ended with the result: %s", q.database, d.Result)}
+		err = verdictError{fmt.Errorf("the drill of %s ended with the result: %s", d.Policy.Source, d.Result)}
 	}
 	return err
+}
+
+// unrecorded warns that something is kept on this host alone.
+func (a *app) unrecorded(what string, err error) {
+	next := "the next backup or `lifeboat copy`"
+	if repository.IsDrillHost(a.cfg.StateDir) {
+		next = "the next drill, or the daemon,"
+	}
+	if err != nil {
+		a.note("lifeboat: warning: the %s is kept here and on no copy yet: %s records it: %v", what, next, err)
+	}
 }
 
 // summary tells people what a drill came to.

@@ -26,7 +26,7 @@ import (
 // drillRequest is a drill that somebody, or a schedule, asks for.
 type drillRequest struct {
 	rule     config.Policy
-	database string // of the policy
+	database string // of the policy; empty: the one whose turn it is
 	mode     config.DrillMode
 	at       string      // point; empty: as the policy selects
 	target   string      // name; empty: as the policy says
@@ -143,10 +143,18 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	return d.pickCopy(copies)
 }
 
-// history finds the drills of the database before this one.
+// history finds the drills of the database before this one. Where none was named it is the one whose last drill is the oldest; those that were never drilled come first.
 func (d *drilling) history(waiting []repository.Drilled) {
+	all := repository.Drills(d.all.Chain, waiting)
+	if d.database == "" {
+		last := map[string]time.Time{}
+		for _, p := range all {
+			last[p.Source] = p.At
+		}
+		d.database = slices.MinFunc(daemon.Databases(d.cfg, d.rule), func(x, y string) int { return last[d.opaque(x)].Compare(last[d.opaque(y)]) })
+	}
 	opaque := d.opaque(d.database)
-	for _, p := range repository.Drills(d.all.Chain, waiting) {
+	for _, p := range all {
 		if p.Source == opaque {
 			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
 		}

@@ -233,9 +233,7 @@ func (a *app) drillReview() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.recordNoted(c.Context(), x); err != nil {
-				a.note("lifeboat: warning: the review is kept here and on no copy yet: the next backup or `lifeboat copy` records it: %v", err)
-			}
+			a.unrecorded("review", a.recordNoted(c.Context(), x))
 			_, err = fmt.Fprintf(a.out, "reviewed: %s by %s\n", o.Report.ID, as)
 			return err
 		},
