@@ -48,7 +48,7 @@ func (a *app) daemon() *cobra.Command {
 				return err
 			}
 			identity := identityPath(x)
-			if err := a.maySwitch(drills, identity, file); err != nil {
+			if err := suits(drills, identity, file); err != nil {
 				return err
 			}
 			reload, stop := reloads(c.Context())
@@ -73,8 +73,8 @@ func (a *app) daemon() *cobra.Command {
 	return c
 }
 
-// maySwitch refuses a daemon of the other kind than its state directory is for.
-func (a *app) maySwitch(drills bool, identity, file string) error {
+// suits refuses a daemon of the other kind than its state directory is for.
+func suits(drills bool, identity, file string) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return usageError{err}

@@ -259,7 +259,7 @@ func (a *app) reported(r statusReport) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Policy, day(d.Last), cmp.Or(d.Copy, "-"), cmp.Or(d.Result, "never drilled"), (time.Duration(d.RTO) * time.Millisecond).Round(time.Millisecond), day(d.Next))
 		}
 		if len(r.IdentityOn) > 0 {
-			fmt.Fprintf(w, "\nidentity_on_host is accepted by %s: whoever gets into this host while it drills can read its backups\n", english.OxfordWordSeries(r.IdentityOn, "and"))
+			fmt.Fprintf(w, "\nidentity_on_host is accepted by %s: whoever gets into this host can read its backups\n", english.OxfordWordSeries(r.IdentityOn, "and"))
 		}
 		if len(r.Underway) > 0 {
 			fmt.Fprintln(w, "\nDRILL\tPOLICY\tSOURCE\tFROM\tBY\tSTATE")
