@@ -104,8 +104,8 @@ const (
 
 // enterFrom enters the records that stand on one target. A target is asked for the next record alone, so that looking costs little.
 func (h *Host) enterFrom(ctx context.Context, t target.Target, role crypto.Role) (n int, err error) {
+	next := h.Chain().DrillHost(role).Chain.Clone()
 	for size := int64(0); n < maxEntered && size < maxEnteredBytes; n++ {
-		next := h.Chain().DrillHost(role).Chain.Clone()
 		raw, err := target.Read(ctx, t, journal.Name(next.Len()+1), maxNoted)
 		if errors.Is(err, fs.ErrNotExist) {
 			return n, nil
