@@ -80,7 +80,7 @@ func canariesOn(ctx context.Context, conn *pgconn.PgConn, user string) (state ca
 	is := func(column int) bool { return rows[0][column] == "t" }
 	state = cage{system: rows[0][7], database: rows[0][0], schema: is(2), table: is(5)}
 	standby, use, create, own := is(1), is(3), is(4), is(6)
-	role, in := identifier(user), " -- in database "+state.database
+	role, in := identifier(user), fmt.Sprintf(" -- in database %q", state.database)
 	switch {
 	case standby:
 		return state, &refusal{"the server is a standby, where nothing can be written", "let the dsn lead to the primary, or take canary out of the policy"}
