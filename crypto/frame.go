@@ -198,7 +198,7 @@ func openError(what string, err error) error {
 	if errors.As(err, &nomatch) {
 		return fmt.Errorf("%s: %w", what, ErrIdentity)
 	}
-	return fmt.Errorf("%s: %w: %w", what, ErrDamaged, err)
+	return fmt.Errorf("%s: %w: %.200s", what, ErrDamaged, err) // which repeats what it could not read
 }
 
 func newDecoder(limit uint64) (*zstd.Decoder, error) {

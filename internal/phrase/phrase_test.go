@@ -77,13 +77,15 @@ func han(r rune) bool { return unicode.Is(unicode.Han, r) }
 
 func TestChinese(t *testing.T) {
 	orphan := Orphans.Say("crm.public.a", "(0,1), (0,2)", "fk", "crm.public.b")
+	far := strings.Repeat("unreadable, ", longest)
 	for english, want := range map[string]string{
-		"":                   "",
-		"42":                 "42",
-		"客户":                 "客户",
-		"psql: no such file": "[psql: no such file]",
-		"No faults":          "[No faults]",
-		"no faults at all":   "[no faults at all]",
+		Preparing.Say() + ": " + far: chinese[Preparing] + "：[" + far + "]",
+		"":                           "",
+		"42":                         "42",
+		"客户":                         "客户",
+		"psql: no such file":         "[psql: no such file]",
+		"No faults":                  "[No faults]",
+		"no faults at all":           "[no faults at all]",
 		"digests: expected no faults, observed 3 faults":               "digests：预期 未发现错误，实测 发现 3 处错误",
 		"assertion:open: expected equal to 5, at most 7, observed yes": "assertion:open：预期 等于 5，不大于 7，实测 [yes]",
 		"assertion:open: expected equal to a, b, observed ":            "assertion:open：预期 等于 a, b，实测 ",

@@ -96,10 +96,10 @@ var forms = sync.OnceValue(func() (out []form) {
 	return out
 })
 
-// Bounds of a line that is looked at, and of a text that is taken apart or stands in another, bytes: reports may be anybody's.
+// Bounds of a line that is looked at, and of each part of a text that is looked at by itself, bytes: reports may be anybody's.
 const (
 	longestLine = 128 << 10
-	longest     = 2 << 10
+	longest     = 1 << 10
 )
 
 // word tells words from numbers, times and the like.
@@ -132,7 +132,7 @@ func (r reading) find(text string) found {
 	if f, ok := r[text]; ok {
 		return f
 	}
-	best := found{pieces: []Piece{{Text: text, English: word.MatchString(text)}}}
+	best := unknown(text)
 	better := func(f found) {
 		if !best.ours || f.literals > best.literals {
 			best = f
@@ -146,13 +146,16 @@ func (r reading) find(text string) found {
 			better(r.fill(f, m[1:]))
 		}
 	}
-	if len(text) <= longest {
-		for _, s := range [][2]string{{": ", "："}, {"; ", "；"}, {", ", "，"}} {
-			r.chained(text, s[0], s[1], better)
-		}
+	for _, s := range [][2]string{{": ", "："}, {"; ", "；"}, {", ", "，"}} {
+		r.chained(text, s[0], s[1], better)
 	}
 	r[text] = best
 	return best
+}
+
+// unknown is a text that is not ours.
+func unknown(text string) found {
+	return found{pieces: []Piece{{Text: text, English: word.MatchString(text)}}}
 }
 
 // fill puts values into the Chinese.
@@ -181,12 +184,17 @@ func (r reading) chained(text, separator, chinese string, better func(found)) {
 		if i < 0 {
 			return
 		}
-		at += i + len(separator)
+		if at += i + len(separator); at > longest {
+			return
+		}
 		left := r.find(text[:at-len(separator)])
 		if !left.ours {
 			continue
 		}
-		right := r.find(text[at:])
+		right := unknown(text[at:])
+		if len(text)-at <= longest {
+			right = r.find(text[at:])
+		}
 		if separator == ", " && !right.ours {
 			continue
 		}
