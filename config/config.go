@@ -48,6 +48,16 @@ const (
 	Files    Engine = "files"
 )
 
+// Mode is how snapshots of a MySQL source are taken. Empty is ModeAuto.
+type Mode string
+
+// The modes.
+const (
+	ModeAuto     Mode = "auto"     // physical where it can run, else logical
+	ModePhysical Mode = "physical" // the server's files, beside the server
+	ModeLogical  Mode = "logical"  // SQL, from anywhere
+)
+
 // Source is one thing to back up. Which of the fields are set depends on the engine.
 type Source struct {
 	Name         string
@@ -55,6 +65,7 @@ type Source struct {
 	Owner        string   // who answers for the data
 	DSN          DSN      // postgres, mysql
 	PasswordFile string   // postgres, mysql: holds the DSN's password
+	Mode         Mode     // mysql
 	Path         string   // sqlite
 	Paths        []string // files
 	Exclude      []string // files: patterns of what of the paths is left out

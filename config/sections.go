@@ -102,7 +102,7 @@ func (d *decoder) source(name string, n ast.Node) Source {
 		SQLite:   {{"path", true, filled(d, &s.Path)}},
 		Files:    {{"paths", true, texts(d, &s.Paths)}, {"exclude", false, texts(d, &s.Exclude)}, {"fingerprints", false, texts(d, &s.Fingerprints)}},
 	}
-	own[MySQL] = own[Postgres]
+	own[MySQL] = append(slices.Clone(own[Postgres]), field{"mode", false, oneOf(d, &s.Mode, ModeAuto, ModePhysical, ModeLogical)})
 	fields := []field{{"engine", true, nil}, {"owner", false, filled(d, &s.Owner)}}
 	what := fmt.Sprintf("of a %s source", s.Engine)
 	if s.Engine == "" {

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,9 @@ type Directory struct {
 	Key string
 	// Tree says that a snapshot of any files comes, not of a database: with symbolic links, and owners, which root restores.
 	Tree bool
+	// Prepare, where it is set, lets the engine make the files ready where they stand, before they are durable and come into place: what is in dir behind it is what
+	// was restored.
+	Prepare func(ctx context.Context, dir string) error
 
 	dir      string
 	created  bool

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,6 +27,11 @@ func (d *Directory) Finish(ctx context.Context) error {
 		}
 	}
 	clear(d.open)
+	if d.Prepare != nil {
+		if err := d.prepare(ctx); err != nil {
+			return err
+		}
+	}
 	if err := d.finishFiles(ctx); err != nil {
 		return err
 	}
@@ -45,6 +51,44 @@ func (d *Directory) Finish(ctx context.Context) error {
 	}
 	d.finished = true
 	return nil
+}
+
+// prepare lets the engine change the files, and goes on with what it leaves.
+func (d *Directory) prepare(ctx context.Context) error {
+	for n, f := range d.files {
+		if f.Kind == snapshot.Dir {
+			continue
+		}
+		file, err := d.file(n) // which nobody wrote to may not be there yet
+		if err == nil {
+			err = file.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("restore %s: %w", f.Name, err)
+		}
+	}
+	if err := d.Prepare(ctx, d.Content()); err != nil {
+		return err
+	}
+	clear(d.made)
+	clear(d.dirs)
+	d.files = nil
+	return fs.WalkDir(d.root.FS(), content, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || name == content {
+			return err
+		}
+		f := snapshot.File{Name: strings.TrimPrefix(name, content+"/"), Kind: snapshot.Stream, Mode: 0o600}
+		switch {
+		case e.IsDir():
+			f.Kind, f.Mode = snapshot.Dir, 0o700
+		case !e.Type().IsRegular():
+			return fmt.Errorf("restore %s: it is neither a file nor a directory", f.Name)
+		default:
+			d.made[len(d.files)] = true
+		}
+		d.files = append(d.files, f)
+		return nil
+	})
 }
 
 // syncs is how many files become durable at once: a disk does several in the time of one.

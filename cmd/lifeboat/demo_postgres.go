@@ -60,7 +60,7 @@ func newPostgresStage(ctx context.Context, s *story) (*postgresStage, error) {
 		return nil, usagef("demo: no PostgreSQL from %d to %d is installed here: install a server, such as by `apt-get install postgresql` or `dnf install postgresql-server`, and repeat", oldestPostgres, newestPostgres)
 	}
 	var err error
-	if p.owner, err = owner("", true); err != nil {
+	if p.owner, err = owner("", "postgres", true); err != nil {
 		return nil, usagef("demo: PostgreSQL cannot be run by root, and there is no other user postgres to run it: repeat as somebody else")
 	}
 	return p, nil

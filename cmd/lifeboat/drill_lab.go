@@ -62,7 +62,7 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
 		}
-		whom, err := owner("", true)
+		whom, err := owner("", "postgres", true)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
 		}

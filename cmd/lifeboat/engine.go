@@ -17,6 +17,7 @@ import (
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/source/files"
+	"lifeboat/source/mysql"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 )
@@ -31,10 +32,10 @@ type engineOptions struct {
 
 func (o *engineOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.tablespaces, "tablespace", nil, "`NAME=DIR` puts a tablespace there; NAME is its OID or its original directory (default: beside DIR)")
-	f.StringVar(&o.owner, "owner", "", "`USER` whom the restored files belong to (default: who restores; postgres for root)")
+	f.StringVar(&o.owner, "owner", "", "`USER` whom the restored files belong to (default: who restores; for root postgres or mysql)")
 	f.StringVar(&o.bin, "engine-bin", "", "`DIR` with the programs of the database server")
 	f.StringVar(&o.action, "action", "promote", "what the server does at the point: promote, or `pause` read-only")
-	f.IntVar(&o.port, "port", 0, "`N` is the port of the restored server (default 5432)")
+	f.IntVar(&o.port, "port", 0, "`N` is the port of the restored server (default 5432; MariaDB listens on its socket only)")
 }
 
 // sink is where a restore writes.
@@ -64,7 +65,7 @@ type goal struct {
 
 // engine prepares what the snapshot's engine needs for a goal.
 func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
-	tree, to, start := g.tree, g.to, g.start
+	tree, to := g.tree, g.to
 	switch config.Engine(tree.Root.Engine) {
 	case config.Postgres:
 		return a.postgres(ctx, g)
@@ -87,14 +88,50 @@ func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
 	case config.Files:
 		return a.files(g)
 	case config.MySQL:
+		return a.mysql(ctx, g)
 	}
+	return nil, usagef("engine %q is not in this version", tree.Root.Engine)
+}
+
+// mysql prepares the restore of a MariaDB server.
+func (a *app) mysql(ctx context.Context, g goal) (*engine, error) {
 	if g.reuse {
-		return nil, usagef("--reuse: engine %s is not in this version", tree.Root.Engine)
+		return nil, usagef("--reuse is not for this engine: restore into a new directory")
 	}
-	if start {
-		return nil, usagef("--start: engine %s is not in this version", tree.Root.Engine)
+	m, err := mysql.ParseManifest(g.tree.Root.Manifest)
+	if err != nil {
+		return nil, err
 	}
-	return &engine{sink: func(size int64) (sink, error) { return restore.NewDirectory(to, size) }}, nil
+	l := mysql.Layout{Port: g.port}
+	if l.Dir, err = filepath.Abs(g.to); err != nil {
+		return nil, err
+	}
+	if l.Owner, err = owner(g.owner, "mysql", g.start); err != nil {
+		return nil, err
+	}
+	programs, err := mysql.FindPrograms(ctx, m, g.bin, g.start)
+	if err != nil { // before anything is written
+		return nil, fmt.Errorf("%w: %w, or name their directory with --engine-bin", restore.ErrRefused, err)
+	}
+	return &engine{
+		sink: func(size int64) (sink, error) {
+			d, err := restore.NewDirectory(g.to, size)
+			if err != nil {
+				return nil, err
+			}
+			d.Owner, d.Key = l.Owner, mysql.Key
+			d.Prepare = func(ctx context.Context, dir string) error { return programs.Prepare(ctx, l, m, dir) }
+			return d, nil
+		},
+		start: func(ctx context.Context) error {
+			how, err := programs.Boot(ctx, l)
+			if err != nil {
+				return verdictError{err}
+			}
+			a.note("%s", how)
+			return nil
+		},
+	}, nil
 }
 
 // files prepares the restore of files, which belong to whom they belonged to where root restores.
@@ -108,7 +145,7 @@ func (a *app) files(g goal) (*engine, error) {
 	var whom *restore.Owner
 	if g.owner != "" {
 		var err error
-		if whom, err = owner(g.owner, false); err != nil {
+		if whom, err = owner(g.owner, "", false); err != nil {
 			return nil, err
 		}
 	}
@@ -177,7 +214,7 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 		}
 		l.Tablespaces[name] = dir
 	}
-	if l.Owner, err = owner(o.owner, start); err != nil {
+	if l.Owner, err = owner(o.owner, "postgres", start); err != nil {
 		return nil, err
 	}
 	bin := ""
@@ -208,8 +245,8 @@ func (a *app) postgres(ctx context.Context, g goal) (*engine, error) {
 	}, nil
 }
 
-// owner is whom the files of a database server shall belong to: root cannot run one.
-func owner(name string, start bool) (*restore.Owner, error) {
+// owner is whom the files of a database server shall belong to: root cannot run one. Where nobody is named it is the user that its package makes.
+func owner(name, usual string, start bool) (*restore.Owner, error) {
 	if os.Geteuid() != 0 {
 		if name != "" {
 			return nil, usagef("--owner %s: only root can give files away", name)
@@ -218,7 +255,7 @@ func owner(name string, start bool) (*restore.Owner, error) {
 	}
 	given := name != ""
 	if !given {
-		name = "postgres"
+		name = usual
 	}
 	u, err := user.Lookup(name)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"lifeboat/repository"
 	"lifeboat/snapshot"
 	"lifeboat/source/files"
+	"lifeboat/source/mysql"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 )
@@ -126,6 +127,13 @@ func (a *app) source(name string) (snapshot.Source, config.Source, error) {
 		}
 		return src, s, nil
 	case config.MySQL:
+		password, err := secretfile.Read(s.PasswordFile, "password file")
+		if err != nil {
+			return nil, s, usageError{err}
+		}
+		src := mysql.New(s.DSN.Reveal(), password)
+		src.Mode, src.TempDir = mysql.Mode(s.Mode), cfg.StateDir
+		return src, s, nil
 	}
 	return nil, s, usagef("source %s: engine %s is not in this version", name, s.Engine)
 }

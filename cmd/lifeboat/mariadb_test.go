@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lifeboat/internal/testenv"
+)
+
+// mariaGrants are what `doctor` asks for.
+const mariaGrants = "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICATION SLAVE, SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO backup@localhost"
+
+// newMariaDB is a repository with a server that has a ledger and a business.
+func newMariaDB(t *testing.T, mode string, lines ...string) (*fixture, *testenv.MariaDB) {
+	t.Helper()
+	m := testenv.StartMariaDB(t, lines...)
+	x := &fixture{t: t, dir: t.TempDir()}
+	x.must(os.Chmod(filepath.Dir(x.dir), 0o755))
+	x.must(os.Chmod(x.dir, 0o755)) // for the restored server
+	m.Query("", "CREATE DATABASE crm")
+	m.Query("crm", "CREATE TABLE ledger (id BIGINT PRIMARY KEY, amount INT NOT NULL, sum BIGINT NOT NULL, note TEXT) ENGINE=InnoDB")
+	m.Query("crm", "CREATE TABLE customer AS SELECT seq id, REPEAT(MD5(seq), 10) note FROM seq_1_to_50000")
+	m.Query("crm", "ALTER TABLE customer ADD PRIMARY KEY (id)")
+	m.Query("", "CREATE USER backup@localhost IDENTIFIED BY 'top \"secret'")
+	m.Query("", mariaGrants)
+	x.must(os.WriteFile(x.path("password"), []byte("top \"secret\n"), 0o600))
+	x.must(os.WriteFile(x.path("recipients"), []byte(x.want(0, "keygen", "-o", x.path("key")).out), 0o600))
+	x.must(os.WriteFile(x.path("lifeboat.yaml"), fmt.Appendf(nil, "repository: crm\nstate_dir: %s\nkeys: {recipients_file: %s}\nsources:\n  crm: {engine: mysql, dsn: %q, password_file: %s, mode: %s}\ntargets:\n  disk: {type: local, path: %s}\n",
+		x.path("state"), x.path("recipients"), m.DSN("backup", "crm"), x.path("password"), mode, x.path("disk")), 0o600))
+	x.want(0, "init", "--identity", x.path("key"))
+	return x, m
+}
+
+// mariaLedger adds a row whose sum is that of all amounts before it, in one transaction with a change elsewhere.
+func mariaLedger(query func(string, string) [][]string, i int) {
+	query("crm", fmt.Sprintf("INSERT INTO ledger SELECT COALESCE(MAX(id), 0) + 1, %[1]d, COALESCE((SELECT sum FROM ledger ORDER BY id DESC LIMIT 1), 0) + %[1]d, REPEAT('x', %[1]d) FROM ledger", i%97))
+	query("crm", fmt.Sprintf("UPDATE customer SET note = REPEAT(MD5(%d), 10) WHERE id = %d", i, 1+i*7919%50000))
+}
+
+// mariaWrites lets somebody write until stop is called, which returns how many rows the ledger has.
+func mariaWrites(t *testing.T, m *testenv.MariaDB) (stop func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			mariaLedger(m.Query, n)
+		}
+		done <- n
+	}()
+	return func() int { cancel(); return <-done }
+}
+
+// mariaDigests are of every table of a business.
+func mariaDigests(query func(database, sql string) [][]string, database string) string {
+	var names []string
+	for _, r := range query("", "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA = '"+database+"' ORDER BY 1") {
+		names = append(names, "`"+r[0]+"`")
+	}
+	return fmt.Sprint(query(database, "CHECKSUM TABLE "+strings.Join(names, ", ")+" EXTENDED"))
+}
+
+// sailed restores with --start, and returns how to query the restored server.
+func (x *fixture) sailed(args ...string) (dir string, query func(database, sql string) [][]string) {
+	x.t.Helper()
+	dir = filepath.Join(x.t.TempDir(), "restored")
+	for d := filepath.Dir(dir); d != os.TempDir(); d = filepath.Dir(d) {
+		x.must(os.Chmod(d, 0o755))
+	}
+	more := []string{"restore", "crm", "--identity", x.path("key"), "--to", dir, "--start"}
+	if os.Geteuid() == 0 {
+		more = append(more, "--owner", "postgres") // whom the server's package would make is not here
+	}
+	said := x.want(0, append(more, args...)...)
+	told := regexp.MustCompile(`it runs as process (\d+): connect with mariadb --socket=(\S+), .*; stop it with kill (\d+)\n`).FindStringSubmatch(said.String())
+	if told == nil || told[1] != told[3] {
+		x.t.Fatal(said)
+	}
+	pid, err := strconv.Atoi(told[1])
+	x.must(err)
+	x.t.Cleanup(func() { x.stopped(pid) })
+	return dir, func(database, sql string) [][]string {
+		x.t.Helper()
+		rows, err := testenv.QueryMariaDB(told[2], database, sql)
+		x.must(err)
+		return rows
+	}
+}
+
+// stopped ends a restored server as the message says.
+func (x *fixture) stopped(pid int) {
+	x.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		x.t.Error(err)
+	}
+	for range 600 {
+		if syscall.Kill(pid, 0) != nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	x.t.Errorf("process %d runs on", pid)
+}
+
+// balanced checks a restored ledger, and returns how many rows it has.
+func balanced(t *testing.T, query func(string, string) [][]string) int {
+	t.Helper()
+	row := query("crm", "SELECT COUNT(*), COALESCE(MAX(id), 0), COALESCE(SUM(amount), 0), COALESCE((SELECT sum FROM ledger ORDER BY id DESC LIMIT 1), 0) FROM ledger")[0]
+	if row[0] != row[1] || row[2] != row[3] {
+		t.Errorf("the ledger is broken: %v", row)
+	}
+	n, err := strconv.Atoi(row[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestMariaDB takes a full and an incremental snapshot of a live server while somebody writes, and starts what comes back.
+func TestMariaDB(t *testing.T) {
+	t.Parallel()
+	x, m := newMariaDB(t, "physical")
+	if path := chinook(t, "Chinook_MySql.sql"); path != "" {
+		m.Load(path)
+	} else {
+		m.Query("", "CREATE DATABASE Chinook")
+		m.Query("Chinook", "CREATE TABLE Album AS SELECT seq id FROM seq_1_to_100")
+	}
+	want := mariaDigests(m.Query, "Chinook")
+	stop := mariaWrites(t, m)
+	full := x.row()
+	least := balanced(t, m.Query)
+	incremental := x.row()
+	most := stop()
+	if full.Kind != "full" || incremental.Kind != "incremental" || incremental.Stored*3 > full.Stored {
+		t.Errorf("full: %+v; incremental: %+v", full, incremental)
+	}
+	m.Kill()
+	dir, query := x.sailed("--at", "snapshot:"+full.ID)
+	first := balanced(t, query)
+	if got := mariaDigests(query, "Chinook"); got != want {
+		t.Errorf("other digests:\n%s\n%s", got, want)
+	}
+	_, query = x.sailed()
+	if second := balanced(t, query); first > least || second < least || second > most {
+		t.Errorf("%d rows in the full one, %d in the incremental one; %d were there between them, %d in the end", first, second, least, most)
+	}
+	if got := query("", "SELECT CONCAT(@@skip_networking, @@log_bin, @@event_scheduler)")[0][0]; got != "ONOFFOFF" {
+		t.Errorf("the restored server: %s", got)
+	}
+	entries, err := os.ReadDir(dir)
+	x.must(err)
+	if i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".lifeboat") }); i >= 0 {
+		t.Errorf("left: %s", entries[i])
+	}
+}

@@ -1,0 +1,182 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"lifeboat/restore"
+)
+
+// Layout says where a restored server goes, and whose it is.
+type Layout struct {
+	Dir   string         // the data directory
+	Owner *restore.Owner // nil: whoever restores
+	Port  int            // 0: it listens on its socket only
+}
+
+// Programs are those of a server that a restore needs.
+type Programs struct {
+	backup, server string // server is empty where nothing is to be started
+}
+
+// The files in a restored data directory that are not the server's. A directory would be a database.
+const (
+	configFile = "lifeboat.cnf"
+	logFile    = "lifeboat.log"
+	socketFile = "lifeboat.sock"
+	pidFile    = "lifeboat.pid"
+)
+
+// Key is what stands in a data directory without which the server refuses it: the tables of its users.
+const Key = "mysql"
+
+// ParseManifest reads the manifest of a tree.
+func ParseManifest(b []byte) (m Manifest, err error) {
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read the manifest of the server: %w", err)
+	}
+	if m.Mode != Physical {
+		return m, fmt.Errorf("read the manifest of the server: mode %q is not known", m.Mode)
+	}
+	_, err = parseVersion(m.Version)
+	return m, err
+}
+
+// FindPrograms finds what a restore of m needs, in bin where it is not empty.
+func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Programs, err error) {
+	v, err := parseVersion(m.Version)
+	if err != nil {
+		return p, err
+	}
+	if p.backup, err = findTool(ctx, backupPrograms, v, bin); err != nil {
+		return p, err
+	}
+	if start {
+		p.server, err = findTool(ctx, serverPrograms, v, bin)
+	}
+	return p, err
+}
+
+// Prepare makes the files in dir consistent, as the server would have to after a crash, and adds a configuration that knows nothing of the original's
+// surroundings.
+func (p Programs) Prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
+	if err := run(ctx, nil, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
+		return fmt.Errorf("prepare the restored files: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, configFile), []byte(l.configuration(m)), 0o600)
+}
+
+// prepareMemory is what the redo log may use while it is replayed, bytes.
+const prepareMemory = 512 << 20
+
+// plainValue reports whether a setting's value can be written without quotes.
+func plainValue(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:;./-") == ""
+}
+
+// configuration is a lifeboat.cnf with nothing of the original but what its files need.
+func (l Layout) configuration(m Manifest) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Written by lifeboat restore, so that this server starts beside the original without touching it:
+# no network, no replica, no event, no binary log. Take from the original's configuration what is missed, before it serves anybody.
+[mariadbd]
+datadir = %[1]s
+socket = %[1]s/%[2]s
+pid_file = %[1]s/%[3]s
+log_error = %[1]s/%[4]s
+skip_slave_start
+skip_log_bin
+event_scheduler = OFF
+`, l.Dir, socketFile, pidFile, logFile)
+	if l.Port == 0 {
+		b.WriteString("skip_networking\n")
+	} else {
+		fmt.Fprintf(&b, "bind_address = 127.0.0.1\nport = %d\n", l.Port)
+	}
+	for _, name := range kept {
+		if v := m.Settings[name]; plainValue(v) {
+			fmt.Fprintf(&b, "%s = %s\n", name, v)
+		}
+	}
+	return b.String()
+}
+
+// ErrNotStarted is wrapped where a restored server does not start.
+var ErrNotStarted = errors.New("the restored server did not start")
+
+// Boot starts a restored server and waits until it takes connections. It goes on running; the text says how to connect.
+func (p Programs) Boot(ctx context.Context, l Layout) (string, error) {
+	dir, err := filepath.Abs(l.Dir)
+	if err != nil {
+		return "", err
+	}
+	socket := filepath.Join(dir, socketFile)
+	cmd := exec.Command(p.server, "--defaults-file="+filepath.Join(dir, configFile)) // it outlives ctx
+	cmd.Env, cmd.Dir = environment(), dir
+	cmd.SysProcAttr = as(l.Owner)
+	cmd.SysProcAttr.Setsid = true // nor does it end with the terminal
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		err := answers(ctx, socket)
+		if err == nil {
+			break
+		}
+		select {
+		case how := <-ended:
+			return "", fmt.Errorf("%w: it ended (%v); the end of %s:\n%s", ErrNotStarted, how, filepath.Join(dir, logFile), lastLines(filepath.Join(dir, logFile)))
+		case <-ctx.Done():
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+			return "", errors.Join(ctx.Err(), <-ended)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Sprintf("it runs as process %d: connect with mariadb --socket=%s, as a user of the original; stop it with kill %d", cmd.Process.Pid, socket, cmd.Process.Pid), nil
+}
+
+// answers reports whether a server greets whoever connects.
+func answers(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // whoever reads is told
+	head := make([]byte, 5)                                  // length, number, and the version of the protocol or 0xff for an error
+	_, err = io.ReadFull(c, head)
+	if err == nil && head[4] != 10 {
+		err = fmt.Errorf("it answers %x", head)
+	}
+	return err
+}
+
+// lastLines is the end of a log for a message.
+func lastLines(path string) string {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "(it was not written)"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	lines := slices.Collect(strings.Lines(strings.TrimSpace(string(b[max(0, len(b)-maxSaid):]))))
+	return strings.Join(lines[max(0, len(lines)-8):], "")
+}
