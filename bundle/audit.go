@@ -47,7 +47,7 @@ func auditOf(c *journal.Chain, since time.Time) (*Audit, error) {
 	}
 	for i := range c.Entries() {
 		e := &c.Entries()[i]
-		if when(e).Before(since) {
+		if e.Time.Before(since) {
 			continue
 		}
 		if slices.Contains(leftOut, e.Type) {
@@ -85,7 +85,7 @@ func treeOf(c *journal.Chain) (tlog.HashReader, error) {
 
 // rowOf is a record without its proof.
 func rowOf(e *journal.Entry) AuditRow {
-	r := AuditRow{Seq: e.Seq, Time: e.Time.UTC(), Happened: when(e), By: e.By, From: e.From, Action: string(e.Type), Reason: e.Reason, SHA256: journal.Hash(e.Raw), Leaf: tlog.RecordHash(e.Raw)}
+	r := AuditRow{Seq: e.Seq, Time: e.Time.UTC(), Happened: e.When(), By: e.By, From: e.From, Action: string(e.Type), Reason: e.Reason, SHA256: journal.Hash(e.Raw), Leaf: tlog.RecordHash(e.Raw)}
 	if e.Via != nil {
 		r.Host = string(e.Via.Host)
 	}

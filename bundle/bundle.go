@@ -97,21 +97,13 @@ const (
 	whatPolicy = "policy"
 )
 
-// when is the time at which something happened, which is before it was recorded where it had to wait for that.
-func when(e *journal.Entry) time.Time {
-	if e.Happened != nil {
-		return e.Happened.UTC()
-	}
-	return e.Time.UTC()
-}
-
 // count says how much a journal holds.
 func count(c *journal.Chain, since time.Time) Counts {
 	out := Counts{Records: c.Len()}
 	for i := range c.Entries() {
 		e := &c.Entries()[i]
 		switch {
-		case e.Drill != nil && when(e).Before(since):
+		case e.Drill != nil && e.Time.Before(since):
 			out.Before.add(e.Drill.Result)
 		case e.Drill != nil:
 			out.Drills.add(e.Drill.Result)

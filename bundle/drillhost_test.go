@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,11 +20,12 @@ const vault = crypto.Role("drill-vault")
 // guest is a drill host of a house, with its journal.
 type guest struct {
 	*house
-	seed  []byte
-	key   string
-	cert  string
-	chain *journal.Chain
-	last  string // report
+	seed     []byte
+	key      string
+	cert     string
+	chain    *journal.Chain
+	last     string    // report
+	happened time.Time // as its next drill says; zero: when its report was issued
 }
 
 // guest lets the key of a drill host count.
@@ -53,7 +55,10 @@ func (g *guest) drill(change func(*evidence.Report), seed []byte) {
 	body.Report = evidence.Digest(envelope)
 	g.texts[body.Report], g.last = envelope, body.Report
 	at := r.Issued
-	line := must(json.Marshal(journal.Record{Format: 1, Repository: g.root.Repository, Seq: g.chain.Len() + 1, Prev: g.chain.Head(), Time: at, By: "robot@vault", Happened: &at, Type: journal.Drill, Drill: body,
+	if !g.happened.IsZero() {
+		at = g.happened
+	}
+	line := must(json.Marshal(journal.Record{Format: 1, Repository: g.root.Repository, Seq: g.chain.Len() + 1, Prev: g.chain.Head(), Time: r.Issued, By: "robot@vault", Happened: &at, Type: journal.Drill, Drill: body,
 		Objects: []target.Object{{Name: "documents/" + digest(envelope), Size: 1}}}))(g.t)
 	raw := must(note.Sign(&note.Note{Text: string(line) + "\n"}, signer))(g.t)
 	if err := g.chain.Append(raw); err != nil {
@@ -105,5 +110,22 @@ func TestBundleOfDrillHost(t *testing.T) {
 		if r := check(t, h.bundle(), Options{Trust: h.fingerprint()}); r.Verdict != Forged || !r.Has(forge.kind) {
 			t.Errorf("%s: %s %+v", what, r.Verdict, r.Problems)
 		}
+	}
+}
+
+// TestBundlePeriod lets a drill host say that a failed drill happened long ago: what the writer recorded in the period belongs to it.
+func TestBundlePeriod(t *testing.T) {
+	h := year(t)
+	g := h.guest()
+	since := h.now
+	h.now = h.now.Add(time.Hour)
+	g.happened = time.Date(2020, 6, 1, 0, 0, 0, 0, time.UTC)
+	g.drill(nil, g.seed)
+	h.now = h.now.Add(time.Hour)
+	in := h.input()
+	in.Since = since
+	r := check(t, pack(t, in), Options{Trust: h.fingerprint()})
+	if i := slices.IndexFunc(r.Reports, func(p ReportResult) bool { return p.Host == string(vault) }); i < 0 || r.Counts.Drills.Fail == 0 {
+		t.Errorf("the failed drill is not in the bundle: %+v", r.Counts)
 	}
 }

@@ -50,11 +50,11 @@ func (v *verifier) history() (order []string, all map[string][]schedule) {
 		}
 		name := e.Policy.Policy
 		if n := len(all[name]); n > 0 {
-			all[name][n-1].to = when(e)
+			all[name][n-1].to = e.When()
 		} else {
 			order = append(order, name)
 		}
-		s := schedule{from: when(e), to: v.Period.Until}
+		s := schedule{from: e.When(), to: v.Period.Until}
 		if text := v.policies[e.Policy.Digest]; text != nil {
 			var err error
 			if s.cron, err = drillSchedule(text); err != nil {

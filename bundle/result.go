@@ -66,7 +66,8 @@ type Problem struct {
 	Kind   Kind   `json:"kind"`
 	Record uint64 `json:"record,omitempty"`
 	File   string `json:"file,omitempty"`
-	Text   string `json:"text"` // a sentence for people
+	Host   string `json:"host,omitempty"` // drill host whose word it is about; empty: the writer's
+	Text   string `json:"text"`           // a sentence for people
 }
 
 // Result is what the verification of a bundle found.

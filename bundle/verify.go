@@ -77,7 +77,14 @@ func (v *verifier) problem(k Kind, record uint64, file, format string, args ...a
 	if !slices.Contains(missing, k) {
 		v.forgeries++
 	}
-	v.tell(Problem{Kind: k, Record: record, File: file, Text: fmt.Sprintf(format, args...)})
+	p := Problem{Kind: k, Record: record, File: file, Text: fmt.Sprintf(format, args...)}
+	if v.chain != nil && record > 0 && record <= v.chain.Len() {
+		if e := v.chain.Entries()[record-1]; e.Via != nil {
+			p.Host = string(e.Via.Host)
+			p.Text += fmt.Sprintf(" The drill host %s recorded it.", p.Host)
+		}
+	}
+	v.tell(p)
 }
 
 // listed tells of files that do not belong into a bundle.

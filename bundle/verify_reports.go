@@ -98,13 +98,13 @@ func (v *verifier) openReport(named string) (c content) {
 
 // compare adds what became of a drill to the result.
 func (v *verifier) compare(d *drill, c content, known map[string]*drill, seen *reportsSeen) error {
-	inPeriod := !when(d.entry).Before(v.manifest.Since)
+	inPeriod := !d.entry.Time.Before(v.manifest.Since)
 	there := v.a.files[reportFile(d.Report)] != nil
 	if !there && !inPeriod {
 		return nil
 	}
 	before := v.forgeries
-	r := ReportResult{SHA256: d.Report, Record: d.entry.Seq, At: when(d.entry), Result: d.Result, Policy: d.Policy, Source: d.Source, Host: string(d.host), Mode: d.Mode, Due: d.Due, Reviews: []ReviewResult{}}
+	r := ReportResult{SHA256: d.Report, Record: d.entry.Seq, At: d.entry.When(), Result: d.Result, Policy: d.Policy, Source: d.Source, Host: string(d.host), Mode: d.Mode, Due: d.Due, Reviews: []ReviewResult{}}
 	r.RTO.Actual, r.RPO.Actual = d.RTO, d.RPO
 	if d.missed = !there; d.missed {
 		v.absent(d)

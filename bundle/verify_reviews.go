@@ -74,7 +74,7 @@ func (v *verifier) reviews() {
 			v.problem(BadReview, e.Seq, reportFile(d.Report), "Record %d is a review by %s of a drill that %s ran: nobody else has looked at it.", e.Seq, shown(e.Review.As), shown(d.by))
 		}
 		if r := results[e.Review.Report]; r != nil {
-			r.Reviews = append(r.Reviews, ReviewResult{Record: e.Seq, By: e.By, As: journal.Plain(e.Review.As), At: when(e), Note: e.Reason})
+			r.Reviews = append(r.Reviews, ReviewResult{Record: e.Seq, By: e.By, As: journal.Plain(e.Review.As), At: e.When(), Note: e.Reason})
 		}
 	}
 }

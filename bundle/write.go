@@ -35,11 +35,16 @@ var written = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // UnavailableError is returned where a text that belongs into a bundle cannot be had.
 type UnavailableError struct {
 	Unavailable
-	Err error
+	Host crypto.Role // that recorded it; empty: the writer's
+	Err  error
 }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("the %s %s of record %d cannot be had: %v", e.What, e.SHA256, e.Record, e.Err)
+	by := ""
+	if e.Host != "" {
+		by = ", which the drill host " + string(e.Host) + " recorded,"
+	}
+	return fmt.Sprintf("the %s %s of record %d%s cannot be had: %v", e.What, e.SHA256, e.Record, by, e.Err)
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
@@ -137,7 +142,7 @@ func (p *packer) texts() error {
 	for _, e := range p.in.Chain.Entries() {
 		var err error
 		switch {
-		case e.Drill != nil && !when(&e).Before(p.in.Since):
+		case e.Drill != nil && !e.Time.Before(p.in.Since):
 			err = p.text(e, whatReport, e.Drill.Report, reportFile, p.in.Report)
 		case e.Policy != nil && e.Policy.Digest != "":
 			err = p.text(e, whatPolicy, e.Policy.Digest, policyFile, p.in.Policy)
@@ -163,7 +168,11 @@ func (p *packer) text(e journal.Entry, what, named string, file func(string) str
 	}
 	u := Unavailable{What: what, SHA256: named, Record: e.Seq, Why: reason(err)}
 	if !p.in.ListUnavailable {
-		return &UnavailableError{Unavailable: u, Err: err}
+		missing := &UnavailableError{Unavailable: u, Err: err}
+		if e.Via != nil {
+			missing.Host = e.Via.Host
+		}
+		return missing
 	}
 	p.manifest.Unavailable = append(p.manifest.Unavailable, u)
 	return nil

@@ -203,6 +203,11 @@ func (c *Chain) admit(raw []byte, r *Record) error {
 	if err := canonical(raw, n); err != nil {
 		return err
 	}
+	if c.role != "" {
+		if err := r.spelled(n.Text); err != nil {
+			return err
+		}
+	}
 	return r.Check()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -56,6 +57,14 @@ func (r *Record) noted() bool {
 		return r.Denied != nil
 	}
 	return false
+}
+
+// When is the time at which it happened, UTC: before it was recorded where it had to wait for that, and never behind it.
+func (r *Record) When() time.Time {
+	if r.Happened != nil && r.Happened.Before(r.Time) {
+		return r.Happened.UTC()
+	}
+	return r.Time.UTC()
 }
 
 // Noted is what a record may say that was noted, by whoever is trusted with no more than that: its type, its details, who, why and when.

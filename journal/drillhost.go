@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"lifeboat/crypto"
 )
@@ -70,10 +71,47 @@ func (c *Chain) allowDrillHost(r *Record) error {
 	own := r.Noted()
 	own.adopt(r)
 	own.HostClock, own.Objects = r.HostClock, r.Objects
-	if !own.equal(r) || !r.namesDocument() {
+	switch {
+	case !own.equal(r), !r.namesDocument():
 		return fmt.Errorf("it says more than a %q of a drill host may", r.Type)
+	case r.By != Plain(r.By), r.From != Plain(r.From):
+		return errors.New("it is not by somebody whose name can be shown")
+	case slices.ContainsFunc(r.times(), impossible):
+		return errors.New("it names a time that cannot be")
 	}
 	return nil
+}
+
+// times are all that a record of a drill host can name.
+func (r *Record) times() []time.Time {
+	out := []time.Time{r.Time}
+	for _, t := range []*time.Time{r.HostClock, r.Happened} {
+		if t != nil {
+			out = append(out, *t)
+		}
+	}
+	if d := r.Drill; d != nil {
+		out = append(append(out, d.Began), d.Missed...)
+		if d.Due != nil {
+			out = append(out, *d.Due)
+		}
+	}
+	return out
+}
+
+// impossible reports whether a time is none that this program writes: some could not be written again.
+func impossible(t time.Time) bool {
+	_, offset := t.Zone()
+	return offset != 0 || t.Year() < 2000 || t.Year() > 2999
+}
+
+// spelled refuses other spellings of a record of a drill host than the one that it writes: what the writer repeats of it would be another.
+func (r *Record) spelled(text string) error {
+	line, err := json.Marshal(r)
+	if err == nil && text != string(line)+"\n" {
+		err = errors.New("it is not spelled as a record is")
+	}
+	return err
 }
 
 // adopt takes over what Commit completes.

@@ -57,7 +57,7 @@ func (g *guest) add(r Record) Entry {
 }
 
 func aDrill(report string) Record {
-	return Record{Type: Drill, Note: strings.Repeat("a", 32), Drill: &DrillBody{Report: strings.Repeat(report, 64), Result: "fail"},
+	return Record{Type: Drill, Note: strings.Repeat("a", 32), Drill: &DrillBody{Report: strings.Repeat(report, 64), Result: "fail", Began: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)},
 		Objects: []target.Object{{Name: "documents/" + strings.Repeat("0", 64), Size: 9}}}
 }
 
@@ -164,7 +164,15 @@ func TestDrillHostForged(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Now()
+	east, early := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600)), time.Time{}
+	strange := aDrill("1")
+	strange.Drill.Missed = []time.Time{time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for what, r := range map[string]Record{
+		"a time with a zone":   {Type: Restore, Restore: &RestoreBody{}, Happened: &east},
+		"a time of long ago":   {Type: Restore, Restore: &RestoreBody{}, Happened: &early},
+		"a time far ahead":     strange,
+		"a name of no people":  {Type: Restore, Restore: &RestoreBody{}, By: "robot\u202e@vault"},
+		"a place of no people": {Type: Restore, Restore: &RestoreBody{}, By: "robot@vault", From: "\x1b[2J"},
 		"a snapshot":           {Type: Snapshot, Snapshot: &SnapshotBody{}},
 		"a snapshot behind it": {Type: Drill, Drill: aDrill("1").Drill, Objects: aDrill("1").Objects, Snapshot: &SnapshotBody{}},
 		"a drop behind it":     {Type: Review, Review: &ReviewBody{Report: strings.Repeat("1", 64)}, Drop: &DropBody{Seq: 1}},
@@ -179,6 +187,16 @@ func TestDrillHostForged(t *testing.T) {
 	} {
 		if err := g.chain.Clone().Append(g.sealed(r)); !errors.Is(err, ErrBroken) {
 			t.Errorf("a drill host recorded %s: %v", what, err)
+		}
+	}
+	line := strings.SplitN(string(g.sealed(aDrill("1"))), "\n", 2)[0]
+	for what, text := range map[string]string{"with another member": strings.Replace(line, `{"format"`, `{"more":"`+strings.Repeat("<", 99)+`","format"`, 1), "twice": strings.Replace(line, `"result":"fail"`, `"result":"pass","result":"fail"`, 1)} {
+		raw, err := note.Sign(&note.Note{Text: text + "\n"}, g.signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.chain.Clone().Append(raw); !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "not spelled") {
+			t.Errorf("a record that is spelled in another way, %s: %v", what, err)
 		}
 	}
 	// A record of the writer's own cannot be passed off as a drill host's, nor the other way round.

@@ -58,10 +58,7 @@ func Drills(chain *journal.Chain, waiting []Drilled) (out []Drilled) {
 		if e.Drill == nil {
 			continue
 		}
-		d := Drilled{DrillBody: e.Drill, At: e.Time, Entry: e}
-		if e.Happened != nil {
-			d.At = *e.Happened
-		}
+		d := Drilled{DrillBody: e.Drill, At: e.When(), Entry: e}
 		if e.Via != nil {
 			d.Host = e.Via.Host
 		}

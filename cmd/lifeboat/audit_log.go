@@ -123,18 +123,9 @@ func join(types []journal.Type) string {
 	return strings.Join(out, ", ")
 }
 
-// happened is when something happened, which is before it was recorded where it was noted first.
-func happened(e journal.Entry) time.Time {
-	if e.Happened != nil {
-		return *e.Happened
-	}
-	return e.Time
-}
-
 func (f *auditFilter) picks(names *auditNames, e journal.Entry) bool {
-	at := happened(e)
 	switch {
-	case at.Before(f.from), !f.to.IsZero() && at.After(f.to), !strings.Contains(e.By, f.by):
+	case e.Time.Before(f.from), !f.to.IsZero() && e.When().After(f.to), !strings.Contains(e.By, f.by):
 		return false
 	case len(f.actions) > 0 && !slices.Contains(f.actions, string(e.Type)):
 		return false
@@ -173,7 +164,7 @@ func (a *app) auditTable(rows []auditRow) error {
 	fmt.Fprintln(w, "RECORD\tTIME\tBY\tFROM\tACTION\tOBJECT\tRESULT\tREASON")
 	for _, r := range rows {
 		at := r.Time
-		if r.Happened != nil {
+		if r.Happened != nil && r.Happened.Before(at) {
 			at = *r.Happened
 		}
 		from := cmp.Or(clean(r.From), "-")
