@@ -40,6 +40,14 @@ func SealDocument(recipients []age.Recipient, text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// CheckDocument looks whether sealed can be a document at all, without a key that opens it. Errors wrap ErrDamaged.
+func CheckDocument(sealed []byte) error {
+	if _, err := age.ExtractHeader(bytes.NewReader(sealed)); err != nil {
+		return openError("read document", err)
+	}
+	return nil
+}
+
 // OpenDocument opens a document. Errors wrap ErrIdentity or ErrDamaged.
 func OpenDocument(sealed []byte, identities []age.Identity) ([]byte, error) {
 	if len(identities) == 0 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -198,7 +199,10 @@ func openError(what string, err error) error {
 	if errors.As(err, &nomatch) {
 		return fmt.Errorf("%s: %w", what, ErrIdentity)
 	}
-	return fmt.Errorf("%s: %w: %.200s", what, ErrDamaged, err) // which repeats what it could not read
+	if strings.HasPrefix(err.Error(), "failed to read header") { // and repeats what it could not read
+		return fmt.Errorf("%s: %w: it does not begin as an age file does", what, ErrDamaged)
+	}
+	return fmt.Errorf("%s: %w: %.200s", what, ErrDamaged, err)
 }
 
 func newDecoder(limit uint64) (*zstd.Decoder, error) {

@@ -25,11 +25,11 @@ const (
 
 var drillRole = regexp.MustCompile(`^drill-[a-z0-9-]{1,32}$`)
 
-// DrillRole is that of the drill host of a name, 1 to 32 of a to z, 0 to 9 and dashes.
+// DrillRole is that of the drill host of a name, 1 to 32 of a to z, 0 to 9 and dashes. The role itself is taken for the name, too.
 func DrillRole(name string) (Role, error) {
-	r := Role("drill-" + name)
+	r := Role("drill-" + strings.TrimPrefix(name, "drill-"))
 	if !r.Drills() {
-		return "", fmt.Errorf("%.60q is no name of a drill host: take 1 to 32 of a to z, 0 to 9 and -", name)
+		return "", errors.New("this is no name of a drill host: take 1 to 32 of a to z, 0 to 9 and -") // what was given may be a secret
 	}
 	return r, nil
 }

@@ -107,8 +107,14 @@ func answer(w http.ResponseWriter, ok bool, yes, no string) {
 
 // serveStatus answers with the Status.
 func (d *Daemon) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	b, err := json.Marshal(d.Status())
+	if err != nil {
+		d.Log.Error("the status cannot be told", "error", err)
+		http.Error(w, "the status cannot be told: see the daemon's log", http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(d.Status()) // as above
+	_, _ = w.Write(append(b, '\n')) // as above
 }
 
 // listenUnix makes a socket that nobody else can open, at a path of any length: an address has room for a short one only.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 	"time"
 
 	"lifeboat/config"
@@ -21,6 +19,8 @@ const (
 	observeKey = "observe"
 	enterKey   = "enter"
 	unheardKey = "unheard"
+
+	unenteredKey = "unentered/" // and the role of a drill host
 )
 
 // observeAgain is how soon the copies are read again that could not be.
@@ -62,25 +62,19 @@ func (d *Daemon) observe(ctx context.Context) (err error) {
 
 // heard takes in which copies took the journal of this drill host. That a copy may only be read is as it should be; where all are so, nobody hears of its drills.
 func (d *Daemon) heard(h *repository.DrillHost) {
-	var anywhere bool
-	var why []error
 	d.mu.Lock()
 	for name, err := range h.Pushed {
 		t := targetState{seen: true, position: h.Repository.Chain.Len()}
-		readOnly := errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
-		if err != nil && !readOnly {
+		if err != nil && !repository.ReadOnly(err) {
 			t.err = err.Error()
 		}
-		if err != nil {
-			why = append(why, fmt.Errorf("target %s: %w", name, err))
-		}
-		anywhere = anywhere || err == nil
 		*d.target(name) = t
 	}
 	d.mu.Unlock()
+	why := h.Unheard()
 	e := notify.Event{Key: unheardKey, Kind: notify.Drill, Severity: notify.Warning, Title: "no target takes what this drill host records",
-		Detail: fmt.Sprintf("the backup host cannot enter it: let this host write below hosts/ on one of them: %v", errors.Join(why...))}
-	if anywhere {
+		Detail: fmt.Sprintf("the backup host cannot enter it: let this host write below hosts/ on one of them: %v", why)}
+	if why == nil {
 		e.Kind, e.Severity, e.Recovered, e.Title, e.Detail = notify.Recovered, notify.Info, true, "what this drill host records stands on a target again", ""
 	}
 	d.tell(e)
@@ -129,6 +123,7 @@ func (d *Daemon) enqueueEnter(now time.Time) {
 			known := h.Chain().Len()
 			_, err := h.Enter(ctx)
 			results = d.enteredDrills(h, known)
+			d.unentered(h)
 			return err
 		})
 		d.mu.Lock()
@@ -141,6 +136,19 @@ func (d *Daemon) enqueueEnter(now time.Time) {
 			d.Log.Error("what drill hosts did is not all entered", "error", err)
 		}
 	}})
+}
+
+// unentered tells of the drill hosts whose records could not all be entered: one that went astray, whose key somebody else has, or whose journal is damaged.
+func (d *Daemon) unentered(h *repository.Host) {
+	for _, host := range h.Chain().DrillHosts() {
+		e := notify.Event{Key: unenteredKey + string(host.Role), Kind: notify.Drill, Severity: notify.Warning, Title: fmt.Sprintf("what the host %s did is not all entered", host.Role)}
+		if err := h.Unentered[host.Role]; err == nil {
+			e.Kind, e.Severity, e.Recovered, e.Title = notify.Recovered, notify.Info, true, fmt.Sprintf("what the host %s did is all entered", host.Role)
+		} else {
+			e.Detail = err.Error()
+		}
+		d.tell(e)
+	}
 }
 
 // enteredDrills are the drills of drill hosts behind the first records.

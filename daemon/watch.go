@@ -122,7 +122,7 @@ func (d *Daemon) gone(cfg *config.Config) {
 		kind, name, _ := strings.Cut(key, "/")
 		stays := true
 		switch kind {
-		case pruneKey, unheardKey:
+		case pruneKey, unheardKey, "unentered":
 		case "target", "check", "unchecked", "locks":
 			_, stays = cfg.Target(name)
 		case "log":

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -309,6 +312,23 @@ func (h *DrillHost) push(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// Unheard says why no copy took the journal of this host; nil where one did.
+func (h *DrillHost) Unheard() error {
+	var why []error
+	for _, name := range slices.Sorted(maps.Keys(h.Pushed)) {
+		if h.Pushed[name] == nil {
+			return nil
+		}
+		why = append(why, fmt.Errorf("target %s: %w", name, h.Pushed[name]))
+	}
+	return errors.Join(why...)
+}
+
+// ReadOnly reports whether a copy did not take the journal because this host may only read it, which is no fault.
+func ReadOnly(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 // follow brings to a target what it lacks of the own journal, a record at a time. Of the record that the writer enters next the document is looked for, too: without

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +11,9 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"golang.org/x/mod/sumdb/note"
 
+	"lifeboat/chunkstore"
 	"lifeboat/crypto"
 	"lifeboat/internal/clock"
 	"lifeboat/journal"
@@ -333,5 +336,110 @@ func TestDrillHostAcross(t *testing.T) {
 		if _, err := os.Stat(p.path(name, "hosts", "drill-vault", "journal", "writer", "000000000003")); err != nil {
 			t.Errorf("retention removed what a drill host recorded: %v", err)
 		}
+	}
+}
+
+// thief is somebody who has the key of the drill host.
+type thief struct {
+	*pair
+	below  target.Target
+	signer note.Signer
+	chain  *journal.Chain
+}
+
+func (p *pair) thief() *thief {
+	p.t.Helper()
+	b, err := os.ReadFile(p.path("vault", "drill-host.json"))
+	p.must(err)
+	s, err := crypto.ParseDrillSecrets(b)
+	p.must(err)
+	to, err := local.Open(p.path("disk"))
+	p.must(err)
+	p.t.Cleanup(func() { _ = to.Close() }) // nothing depends on it any more
+	x := &thief{pair: p, below: target.Below(to, "hosts/drill-vault/")}
+	x.signer, err = crypto.NewSigner(s.Repository, s.Role, s.SigningSeed)
+	p.must(err)
+	x.chain, err = journal.DrillChain(s.Repository, s.RootKey, p.reader().Chain.DrillHost(s.Role).Certificate)
+	p.must(err)
+	p.must(journal.Extend(p.t.Context(), x.below, x.chain))
+	return x
+}
+
+// add records something behind what there is.
+func (x *thief) add(r journal.Record) {
+	x.t.Helper()
+	r.Format, r.Repository, r.Seq, r.Prev, r.Time, r.By = 1, x.chain.Repository(), x.chain.Len()+1, x.chain.Head(), time.Now().UTC(), "thief@vault"
+	line, err := json.Marshal(r)
+	x.must(err)
+	raw, err := note.Sign(&note.Note{Text: string(line) + "\n"}, x.signer)
+	x.must(err)
+	x.must(x.chain.Append(raw))
+	x.must(target.Store(x.t.Context(), x.below, journal.Name(r.Seq), raw))
+}
+
+// entered is what the backup host enters, and why not all.
+func (p *pair) entered() (n int, why error) {
+	p.t.Helper()
+	p.host(nil, func(h *repository.Host) {
+		var err error
+		n, err = h.Enter(p.t.Context())
+		p.must(err)
+		why = h.Unentered["drill-vault"]
+		p.must(h.Replicate(p.t.Context()))
+	})
+	return n, why
+}
+
+// TestEnterFlood lets somebody with a drill host's key record without end: what is entered in a day is bounded, and told.
+func TestEnterFlood(t *testing.T) {
+	p := newPair(t)
+	p.drill(0)
+	p.must(p.open(p.config("vault", nil)))
+	x := p.thief()
+	for range 400 {
+		x.add(journal.Record{Type: journal.Restore, Reason: strings.Repeat("<", 4800), Restore: &journal.RestoreBody{Source: "0123456789abcdef", Result: "done"}})
+	}
+	n, why := p.entered()
+	if !errors.Is(why, repository.ErrFlood) || !strings.Contains(why.Error(), "keys revoke drill-vault") {
+		t.Errorf("%d records were entered: %v", n, why)
+	}
+	var size int64
+	for _, e := range p.reader().Chain.Entries() {
+		size += int64(len(e.Raw))
+	}
+	if size < 15<<20 || size > 17<<20 {
+		t.Errorf("the journal has %d bytes", size)
+	}
+	if again, why := p.entered(); again > 0 || !errors.Is(why, repository.ErrFlood) {
+		t.Errorf("%d more were entered on the same day: %v", again, why)
+	}
+}
+
+// TestEnterSpoilt lets somebody with a drill host's key record drills whose reports cannot be read, or were recorded before: they are not entered.
+func TestEnterSpoilt(t *testing.T) {
+	for what, spoil := range map[string]func(x *thief, first journal.Entry) journal.Record{
+		"no age file": func(x *thief, _ journal.Entry) journal.Record {
+			o, err := chunkstore.StoreDigest(x.t.Context(), x.below, "documents/", []byte("garbage"))
+			x.must(err)
+			return journal.Record{Type: journal.Drill, Objects: []target.Object{o}, Drill: &journal.DrillBody{Report: strings.Repeat("1", 64), Result: "pass", Began: time.Now().UTC()}}
+		},
+		"a report again": func(_ *thief, first journal.Entry) journal.Record {
+			return journal.Record{Type: journal.Drill, Objects: first.Objects, Drill: first.Drill}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := newPair(t)
+			p.drill(0)
+			p.must(p.open(p.config("vault", nil)))
+			if n, why := p.entered(); n != 1 || why != nil {
+				t.Fatalf("%d records were entered: %v", n, why)
+			}
+			x := p.thief()
+			x.t = t
+			x.add(spoil(x, x.chain.Entries()[0]))
+			if n, why := p.entered(); n > 0 || !errors.Is(why, crypto.ErrDamaged) || strings.Contains(why.Error(), "garbage") {
+				t.Errorf("%d records were entered: %v", n, why)
+			}
+		})
 	}
 }

@@ -73,6 +73,9 @@ type Config struct {
 // Host is a repository as its only writer sees it. It holds the lock of the state directory until Close.
 type Host struct {
 	Config
+	// Unentered says of drill hosts why not all that they did was entered; Enter sets it.
+	Unentered map[crypto.Role]error
+
 	secrets *crypto.HostSecrets
 	stored  []byte // secrets, as they were read
 	keys    *crypto.HostKeys

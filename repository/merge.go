@@ -136,21 +136,27 @@ func (h *Host) enterNoted(ctx context.Context, r journal.Record) error {
 	return err
 }
 
-// storeDocument stores a sealed text on every complete copy. One on which it cannot be stored is missed.
+// storeDocument stores a sealed text on every complete copy. One on which it cannot be stored is missed; it is an error where none is left.
 func (h *Host) storeDocument(ctx context.Context, sealed []byte) (o target.Object, err error) {
 	for _, c := range h.Copies {
 		if c.Err != nil || c.Position != h.Chain().Len() {
 			continue
 		}
-		var serr error
-		if o, serr = chunkstore.StoreDigest(ctx, c.Target, documentPrefix, sealed); serr != nil {
-			c.Err = fmt.Errorf("store a document: %w", serr)
-		}
+		stored, serr := chunkstore.StoreDigest(ctx, c.Target, documentPrefix, sealed)
 		if ctx.Err() != nil {
 			return o, ctx.Err()
 		}
+		if serr != nil {
+			c.Err = fmt.Errorf("store a document: %w", serr)
+			continue
+		}
+		o = stored
 	}
-	return o, nil
+	if o.Name == "" {
+		_, err = h.primary() // says what is wrong with them
+		err = errors.Join(errors.New("no copy takes the document"), err)
+	}
+	return o, err
 }
 
 // Document opens the text that a record belongs to, and verifies that it is the one that the record names. Errors wrap crypto.ErrIdentity without an

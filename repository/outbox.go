@@ -34,7 +34,7 @@ type Noted struct {
 const (
 	outboxDir     = "outbox"
 	damagedPrefix = "damaged-"
-	maxReason     = 16 << 10 // bytes; a record of a drill host has room for it
+	maxReason     = 4 << 10 // bytes; a record of a drill host has room for it, however it is spelled
 	// maxOutbox bounds all that waits to be recorded, in bytes: a host whose targets are all away must not fill its disk.
 	maxOutbox  = 64 << 20
 	notedMagic = "lifeboat noted 1 "

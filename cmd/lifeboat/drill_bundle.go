@@ -12,6 +12,7 @@ import (
 
 	"lifeboat/bundle"
 	"lifeboat/config"
+	"lifeboat/crypto"
 	"lifeboat/daemon"
 	"lifeboat/evidence"
 	"lifeboat/internal/atomicfile"
@@ -93,7 +94,7 @@ func (b *bundling) run(ctx context.Context) (err error) {
 	if err := bundle.Write(f, in); err != nil {
 		var missing *bundle.UnavailableError
 		if errors.As(err, &missing) {
-			err = fmt.Errorf("%w: give an identity that opens it, or bring back a copy that has it; with --incomplete the bundle says what is missing", err)
+			err = fmt.Errorf("%w: %s; with --incomplete the bundle says what is missing", err, b.bringBack(missing))
 		}
 		return err
 	}
@@ -111,6 +112,14 @@ func (b *bundling) run(ctx context.Context) (err error) {
 		return verdictError{fmt.Errorf("%s was written, and an auditor will not take it for genuine: run `lifeboat audit verify` and `lifeboat check`, and look at what is told above", b.out)}
 	}
 	return nil
+}
+
+// bringBack says what to do about a text that is missing.
+func (b *bundling) bringBack(missing *bundle.UnavailableError) string {
+	if missing.Host != "" && errors.Is(missing.Err, crypto.ErrDamaged) {
+		return fmt.Sprintf("what %s recorded is not what it says; if somebody else has its key, `lifeboat keys revoke %s`, and tell the auditor", missing.Host, missing.Host)
+	}
+	return "give an identity that opens it, or bring back a copy that has it"
 }
 
 // whole refuses to hand over a journal of which this host knows that it is not all.

@@ -95,6 +95,14 @@ func (a *app) recordOnDrillHost(ctx context.Context, x access) error {
 	if err == nil {
 		err = h.RecordPolicies(ctx, texts)
 	}
+	if err == nil {
+		err = h.Unheard()
+	}
+	for name, why := range h.Pushed {
+		if err == nil && why != nil && !repository.ReadOnly(why) {
+			a.note("lifeboat: warning: target %s does not take what this drill host records: %v", name, why)
+		}
+	}
 	return errors.Join(err, closing())
 }
 
