@@ -66,7 +66,7 @@ const countables = `SELECT c.oid, n.nspname, c.relname, concat_ws(' ', s.space |
 	c.relkind = 'r' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_database d ON d.datname = current_database() LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
 	CROSS JOIN LATERAL (SELECT coalesce(nullif(c.reltablespace, 0), d.dattablespace)) AS s(space)
-	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND ` + own + ` ORDER BY c.relkind = 'p', pg_relation_size(c.oid), c.oid LIMIT %d`
+	WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND ` + ownTables + ` ORDER BY c.relkind = 'p', pg_relation_size(c.oid), c.oid LIMIT %d`
 
 // Until the database is quiet, and for as little as it takes to see that.
 const (
@@ -87,11 +87,9 @@ func count(ctx context.Context, replication *pgconn.Config, timeline uint32, bud
 	const grace = 2 * time.Second // the server ends each statement in time, unless it does not answer at all
 	ctx, cancel := context.WithTimeout(ctx, budget+grace)
 	defer cancel()
-	cfg := replication.Copy()
-	delete(cfg.RuntimeParams, "replication")
-	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	conn, err := ordinary(ctx, replication)
 	if err != nil {
-		return nil, 0, fmt.Errorf("no ordinary connection: %s", oneLine(describe("connect to", cfg, err).Error()))
+		return nil, 0, err
 	}
 	defer finish(conn)
 	c := &counting{conn: conn, budget: budget, out: &Baseline{Format: baselineFormat, Timeline: timeline, Tables: []BaselineTable{}}}
@@ -106,7 +104,7 @@ func count(ctx context.Context, replication *pgconn.Config, timeline uint32, bud
 // everybody sees that it ended. What a snapshot says of itself is not enough: it calls those from its end on running that have not begun.
 func (c *counting) begin(ctx context.Context) error {
 	const here = `CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END`
-	if _, err := query(ctx, c.conn, "SELECT set_config(s, v, false) FROM (VALUES ('search_path', 'pg_catalog'), ('max_parallel_workers_per_gather', '0'), ('lock_timeout', '200ms')) AS x(s, v)"); err != nil {
+	if _, err := query(ctx, c.conn, "SELECT set_config(s, v, false) FROM (VALUES ('max_parallel_workers_per_gather', '0'), ('lock_timeout', '200ms'), ('statement_timeout', '0')) AS x(s, v)"); err != nil {
 		return err
 	}
 	for try := 0; ; try++ {

@@ -182,6 +182,7 @@ func Connect(ctx context.Context, dir string, port int, user, database string) (
 		return nil, err
 	}
 	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Fallbacks, cfg.Password = dir, uint16(port), user, database, nil, ""
+	cfg.RuntimeParams["search_path"] = "pg_catalog" // whoever owns the database may have another in mind
 	return pgconn.ConnectConfig(ctx, cfg)
 }
 

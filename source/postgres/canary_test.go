@@ -2,11 +2,15 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"lifeboat/internal/testenv"
 	"lifeboat/snapshot"
@@ -89,7 +93,7 @@ func TestCanaryTable(t *testing.T) {
 	defer ses.close()
 	for _, writer := range []string{"one", "two", "Zwei 'Ümläute'"} {
 		for n := int64(1); n <= verify.CanariesKept+3; n++ {
-			c, err := writeCanary(t.Context(), cfg, ses.system, writer)
+			c, _, err := writeCanary(t.Context(), cfg, ses.system, writer)
 			if err != nil || c.Number != n {
 				t.Fatalf("%s %d: %+v %v", writer, n, c, err)
 			}
@@ -98,7 +102,7 @@ func TestCanaryTable(t *testing.T) {
 	if got := fmt.Sprint(pg.Query("crm", "SELECT count(*), min(number), max(number) FROM lifeboat_canary.canary GROUP BY writer")); got != "[[64 4 67] [64 4 67] [64 4 67]]" {
 		t.Error(got)
 	}
-	if _, err := writeCanary(t.Context(), cfg, ses.system+1, "one"); err == nil || !strings.Contains(err.Error(), "reached the cluster") {
+	if _, _, err := writeCanary(t.Context(), cfg, ses.system+1, "one"); err == nil || !strings.Contains(err.Error(), "reached the cluster") {
 		t.Errorf("another cluster: %v", err)
 	}
 }
@@ -106,11 +110,19 @@ func TestCanaryTable(t *testing.T) {
 // TestCanaryRefused cannot write a row: the snapshot goes on with a warning, in little time, and doctor says what to do about it.
 func TestCanaryRefused(t *testing.T) {
 	t.Parallel()
+	renamed := `ALTER SCHEMA lifeboat_canary RENAME TO lifeboat_canary_before; CREATE SCHEMA lifeboat_canary AUTHORIZATION "backup"`
+	made := "SET ROLE backup; CREATE SCHEMA lifeboat_canary; " + makeCanaries + "; RESET ROLE; "
+	begin := "GRANT CREATE ON DATABASE crm TO backup; "
 	for name, x := range map[string]struct{ statements, why, fix string }{
 		"no schema":     {"", "may not make the schema", `CREATE SCHEMA lifeboat_canary AUTHORIZATION "backup"`},
-		"other's":       {"CREATE SCHEMA lifeboat_canary", "may not use the schema", `GRANT USAGE, CREATE ON SCHEMA lifeboat_canary TO "backup"`},
-		"other's table": {"CREATE SCHEMA lifeboat_canary; CREATE TABLE lifeboat_canary.canary (writer text); GRANT ALL ON SCHEMA lifeboat_canary TO backup; GRANT ALL ON lifeboat_canary.canary TO backup", "not the role's own", `ALTER SCHEMA lifeboat_canary OWNER TO "backup"; ALTER TABLE lifeboat_canary.canary OWNER TO "backup"`},
-		"view":          {"CREATE SCHEMA lifeboat_canary AUTHORIZATION backup; CREATE VIEW lifeboat_canary.canary AS SELECT 1; ALTER VIEW lifeboat_canary.canary OWNER TO backup", "not the role's own", ""},
+		"other's":       {"CREATE SCHEMA lifeboat_canary; GRANT ALL ON SCHEMA lifeboat_canary TO backup", "is not the role's own", renamed},
+		"other's table": {"CREATE SCHEMA lifeboat_canary AUTHORIZATION backup; CREATE TABLE lifeboat_canary.canary (writer text); GRANT ALL ON lifeboat_canary.canary TO backup", "is not the table that Lifeboat makes", renamed},
+		"view":          {"CREATE SCHEMA lifeboat_canary AUTHORIZATION backup; CREATE VIEW lifeboat_canary.canary AS SELECT 1; ALTER VIEW lifeboat_canary.canary OWNER TO backup", "is not the table that Lifeboat makes", renamed},
+		"trigger":       {begin + made + "CREATE TRIGGER x BEFORE UPDATE ON lifeboat_canary.canary FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "is not the table that Lifeboat makes", renamed},
+		"no log":        {begin + made + "ALTER TABLE lifeboat_canary.canary SET UNLOGGED", "is not the table that Lifeboat makes", renamed},
+		"others write":  {begin + made + "GRANT INSERT ON lifeboat_canary.canary TO PUBLIC", "is not the table that Lifeboat makes", renamed},
+		"more columns":  {begin + made + "ALTER TABLE lifeboat_canary.canary ADD x text DEFAULT now()", "is not the table that Lifeboat makes", renamed},
+		"published":     {begin + "CREATE PUBLICATION p FOR ALL TABLES", "a publication has all tables", "on the subscribers, then here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,18 +135,16 @@ func TestCanaryRefused(t *testing.T) {
 			if f.Level != snapshot.Warn || !strings.Contains(f.Detail, x.why) || !strings.Contains(f.Fix, x.fix) {
 				t.Errorf("%+v", f)
 			}
-			if name == "view" {
-				return
-			}
 			statement, _, _ := strings.Cut(f.Fix, " --")
-			if name == "other's table" {
-				statement = "DROP TABLE lifeboat_canary.canary; ALTER SCHEMA lifeboat_canary OWNER TO backup" // that one has no columns for it
+			if name == "published" {
+				_, statement, _ = strings.Cut(statement, ": ")
+				statement = "SET ROLE backup; " + statement
 			}
 			pg.Query("crm", statement)
 			if f := examined1(t, s); f.Level != snapshot.OK {
 				t.Errorf("behind %s: %+v", statement, f)
 			}
-			if rows := pg.Query("crm", "SELECT FROM pg_class WHERE relname = 'canary'"); len(rows) > 0 {
+			if rows := pg.Query("crm", "SELECT FROM pg_class WHERE relnamespace = 'lifeboat_canary'::regnamespace AND relname = 'canary'"); len(rows) > 0 && name != "published" {
 				t.Error("doctor made the table")
 			}
 			if k := take(t, s, nil); k.manifest.Canary == nil || len(k.findings) > 0 {
@@ -177,7 +187,7 @@ func TestCanaryWaits(t *testing.T) {
 	ses, cfg, err := dialAny(t.Context(), cfg)
 	must(t, err)
 	began := time.Now()
-	if c, err := writeCanary(t.Context(), cfg, ses.system, s.Canary); c != nil || err == nil || !strings.Contains(uncaged(err).Detail, "lock timeout") || time.Since(began) > canaryLimit {
+	if c, _, err := writeCanary(t.Context(), cfg, ses.system, s.Canary); c != nil || err == nil || !strings.Contains(uncaged(err).Detail, "lock timeout") || time.Since(began) > canaryLimit {
 		t.Errorf("after %s: %+v %v", time.Since(began), c, err)
 	}
 	ses.close()
@@ -188,5 +198,86 @@ func TestCanaryWaits(t *testing.T) {
 	s.Canary = "x"
 	if f := examined1(t, s); f.Level != snapshot.Warn || !strings.Contains(f.Detail, "standby") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestHostileOwner lets the owner of the database, who is no superuser, have statements of ours run code of theirs: it must not, in no part of a snapshot.
+func TestHostileOwner(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"backup", "postgres"} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			pg, s := caged(t, "15", "")
+			pg.Query("postgres", "CREATE ROLE app LOGIN; ALTER DATABASE crm OWNER TO app")
+			pg.Query("crm", "CREATE SCHEMA lifeboat_canary AUTHORIZATION "+role)
+			app := func(sql string) {
+				t.Helper()
+				_, err := testenv.Query(t.Context(), pg.DSN("app", "crm"), sql)
+				must(t, err)
+			}
+			app("CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC; CREATE TABLE evil.loot (who text); GRANT INSERT, SELECT ON evil.loot TO PUBLIC")
+			for name, call := range map[string]string{"set_config(text, text, boolean) RETURNS text": "set_config($1, $2, $3)", "current_setting(text) RETURNS text": "current_setting($1)",
+				"pg_is_in_recovery() RETURNS boolean": "pg_is_in_recovery()", "current_database() RETURNS name": "current_database()"} {
+				app("CREATE FUNCTION evil." + name + " LANGUAGE plpgsql AS $$ BEGIN INSERT INTO evil.loot SELECT current_user; RETURN pg_catalog." + call + "; END $$")
+			}
+			app("ALTER DATABASE crm SET search_path = evil, pg_catalog; ALTER DATABASE crm SET statement_timeout = '1ms'; ALTER DATABASE crm SET role = app")
+			s = New(pg.DSN(role, "crm"), "")
+			s.Canary, s.Baseline = "w", 10*time.Second
+			if f := examined1(t, s); f.Level != snapshot.OK {
+				t.Errorf("%+v", f)
+			}
+			if k := take(t, s, nil); k.manifest.Canary == nil || len(k.findings) > 0 {
+				t.Errorf("%+v, findings %+v", k.manifest.Canary, k.findings)
+			}
+			if loot := pg.Query("crm", "SELECT * FROM evil.loot"); len(loot) > 0 {
+				t.Errorf("code of the owner ran as %v", loot)
+			}
+		})
+	}
+}
+
+// TestCanaryDumped lets the owner of the database dump it, as before there was a canary.
+func TestCanaryDumped(t *testing.T) {
+	t.Parallel()
+	pg, s := caged(t, "15", "CREATE SCHEMA lifeboat_canary AUTHORIZATION backup")
+	pg.Query("postgres", "CREATE ROLE app LOGIN; ALTER DATABASE crm OWNER TO app")
+	pg.Query("crm", "ALTER TABLE contact OWNER TO app")
+	if k := take(t, s, nil); k.manifest.Canary == nil {
+		t.Fatal(k.findings)
+	}
+	if dump := pg.Run("pg_dump", "-d", pg.DSN("app", "crm")); !strings.Contains(dump, "COPY lifeboat_canary.canary") {
+		t.Error(dump)
+	}
+}
+
+// TestCanaryAhead writes to the primary while the snapshot is of a standby that is behind: the snapshot does not say that the row is in it.
+func TestCanaryAhead(t *testing.T) {
+	t.Parallel()
+	pg, s := caged(t, "15", "CREATE SCHEMA lifeboat_canary AUTHORIZATION backup")
+	v := &view{backup: &baseBackup{}, config: &configuration{}, digest: sha256.New(), cfg: &pgconn.Config{}}
+	cfg, err := parse(s.dsn, "")
+	must(t, err)
+	ses, cfg, err := dialAny(t.Context(), cfg)
+	must(t, err)
+	defer ses.close()
+	v.canary, v.caged, err = writeCanary(t.Context(), cfg, ses.system, s.Canary)
+	must(t, err)
+	at := pg.Query("crm", "SELECT pg_current_wal_insert_lsn(), timeline_id FROM pg_control_checkpoint()")[0]
+	now, err := parseLSN(at[0])
+	must(t, err)
+	for what, x := range map[string]struct {
+		end      lsn
+		timeline uint32
+		kept     bool
+	}{"behind": {lsn(v.caged.Offset) - 1, 1, false}, "there": {now, 1, true}, "elsewhere": {now, 2, false}} {
+		w := *v
+		w.backup = &baseBackup{session: &session{timeline: x.timeline}, end: x.end}
+		sum, err := w.Summary()
+		must(t, err)
+		m := Manifest{}
+		must(t, json.Unmarshal(sum.Manifest, &m))
+		if (m.Canary != nil) != x.kept || (len(sum.Findings) == 0) != x.kept {
+			t.Errorf("%s: %+v, findings %v", what, m.Canary, sum.Findings)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -19,6 +20,8 @@ const (
 	settingsFile = ours + "/settings.conf"
 	outside      = ours + "/files" // files outside of the data directory, by their paths
 	maxConfig    = 1 << 20         // bytes of one file
+
+	configurationLimit = time.Minute // for all of it
 )
 
 // configuration is what a server tells of its configuration.
@@ -30,23 +33,27 @@ type configuration struct {
 
 // readConfiguration asks on an ordinary connection. That nothing can be read stops no backup: it is said in unread.
 func readConfiguration(ctx context.Context, replication *pgconn.Config) (*configuration, error) {
-	cfg := replication.Copy()
-	delete(cfg.RuntimeParams, "replication")
 	out := &configuration{files: map[string]string{}}
-	c, err := pgconn.ConnectConfig(ctx, cfg)
+	within, cancel := context.WithTimeout(ctx, configurationLimit)
+	defer cancel()
+	c, err := ordinary(within, replication)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		out.unread = append(out.unread, "all settings: no ordinary connection: "+oneLine(describe("connect to", cfg, err).Error()))
+		out.unread = append(out.unread, "all settings: "+err.Error())
 		return out, nil
 	}
-	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }() // the answers are there
+	defer finish(c)
 	ask := func(what, sql string) ([][]string, error) {
-		rows, err := query(ctx, c, sql)
+		rows, err := query(within, c, sql)
 		var refused *pgconn.PgError
-		if errors.As(err, &refused) {
+		switch {
+		case errors.As(err, &refused):
 			out.unread = append(out.unread, what+": "+refused.Message)
+			return nil, nil
+		case within.Err() != nil && ctx.Err() == nil:
+			out.unread = append(out.unread, what+": no answer in time")
 			return nil, nil
 		}
 		return rows, err

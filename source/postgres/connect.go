@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -59,6 +60,22 @@ func parse(dsn, password string) (*pgconn.Config, error) {
 	// While one connection takes the backup, the other only holds the slot.
 	cfg.RuntimeParams["idle_session_timeout"] = "0"
 	return cfg, nil
+}
+
+// plain are the settings of ordinary connections, before those that the owner of a database or a role may have given to it: what a statement of ours names must not be looked
+// for among what somebody else made, whose code would run with our rights, and no answer may take for ever.
+var plain = map[string]string{"search_path": "pg_catalog", "role": "none", "client_encoding": "UTF8", "DateStyle": "ISO, YMD", "bytea_output": "hex", "statement_timeout": "20s", "lock_timeout": "2s"}
+
+// ordinary connects to the database of a DSN beside its replication connections.
+func ordinary(ctx context.Context, replication *pgconn.Config) (*pgconn.PgConn, error) {
+	cfg := replication.Copy()
+	delete(cfg.RuntimeParams, "replication")
+	maps.Copy(cfg.RuntimeParams, plain)
+	c, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("no ordinary connection: %s", oneLine(describe("connect to", cfg, err).Error()))
+	}
+	return c, nil
 }
 
 // withoutDSN is why a DSN could not be read, without the DSN: what is in quotes is a part of it, perhaps of a password.

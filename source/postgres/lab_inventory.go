@@ -20,8 +20,9 @@ type table struct {
 // from is the table in a statement.
 func (t table) from() string { return t.only + identifier(t.schema) + "." + identifier(t.name) }
 
-// own leaves out what is not anybody's but the server's, or Lifeboat's, or passing. n is pg_namespace.
-const own = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '` + canarySchema + `') AND n.nspname !~ '^pg_(toast_)?temp_'`
+// own leaves out what is not anybody's but the server's, or passing; tables, with c as pg_class, what is Lifeboat's, too. n is pg_namespace.
+const own = `n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'`
+const ownTables = own + ` AND NOT (n.nspname = '` + canarySchema + `' AND c.relname IN ('canary', 'canary_pkey'))`
 
 // relations lists what stands in pg_class: kind, schema, name, size, rows, OID, ONLY.
 const relations = `SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' WHEN 'S' THEN 'sequence'
@@ -31,7 +32,7 @@ const relations = `SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'mat
 	CASE WHEN c.relkind IN ('r', 'p', 'm') THEN greatest(c.reltuples, -1)::bigint ELSE -1 END, c.oid,
 	CASE WHEN c.relkind = 'r' OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_partition_tree(c.oid) x JOIN pg_class l ON l.oid = x.relid WHERE l.relkind = 'f') THEN 'ONLY ' ELSE '' END
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'i', 'I', 'S', 'f', 'c') AND c.relpersistence <> 't' AND ` + own
+	WHERE c.relkind IN ('r', 'p', 'v', 'm', 'i', 'I', 'S', 'f', 'c') AND c.relpersistence <> 't' AND ` + ownTables
 
 // others lists the rest: kind, schema, name, what else belongs to the name, and arguments. What an extension brings is counted as the extension.
 const others = `SELECT CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END, n.nspname, p.proname, NULL,

@@ -84,7 +84,7 @@ func open(ctx context.Context, cfg *pgconn.Config, prior *snapshot.Prior, canary
 		return nil, err
 	}
 	if canary != "" { // behind what finds out that this is the cluster that it was
-		if v.canary, err = writeCanary(ctx, v.cfg, v.slot.system, canary); err != nil {
+		if v.canary, v.caged, err = writeCanary(ctx, v.cfg, v.slot.system, canary); err != nil {
 			f := uncaged(err)
 			if f.Fix != "" {
 				f.Detail += "; `lifeboat doctor` says what to do"

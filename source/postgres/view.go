@@ -54,6 +54,7 @@ type view struct {
 	anew     bool          // no log leads here from the prior snapshot
 	budget   time.Duration // for a baseline; 0: none is taken
 	canary   *verify.Canary
+	caged    snapshot.Pos // where the log ended behind the canary
 	damaged  []string
 	findings []snapshot.Finding
 }
@@ -66,6 +67,11 @@ func (v *view) Summary() (s snapshot.Summary, err error) {
 	line := uint64(v.backup.timeline)
 	s = snapshot.Summary{From: snapshot.Pos{Line: line, Offset: uint64(v.backup.start)}, To: snapshot.Pos{Line: line, Offset: uint64(v.backup.end)},
 		System: strconv.FormatUint(v.backup.system, 10), Findings: v.findings, Anew: v.anew}
+	if v.canary != nil && (line != v.caged.Line || uint64(v.backup.end) < v.caged.Offset) {
+		v.canary = nil // two connections reached two servers of one cluster
+		s.Findings = append(s.Findings, snapshot.Finding{Name: "the canary is not in the snapshot", Level: snapshot.Warn, Detail: "it was written to a server that is ahead of the one that was backed up",
+			Fix: "let the dsn lead to the primary alone, for instance with target_session_attrs=read-write"})
+	}
 	for _, what := range v.damaged {
 		s.Findings = append(s.Findings, snapshot.Finding{Name: "damaged", Level: snapshot.Fail, Detail: what})
 	}
