@@ -207,7 +207,7 @@ func TestHostileOwner(t *testing.T) {
 	for _, role := range []string{"backup", "postgres"} {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
-			pg, s := caged(t, "15", "")
+			pg, _ := caged(t, "15", "")
 			pg.Query("postgres", "CREATE ROLE app LOGIN; ALTER DATABASE crm OWNER TO app")
 			pg.Query("crm", "CREATE SCHEMA lifeboat_canary AUTHORIZATION "+role)
 			app := func(sql string) {
@@ -221,7 +221,7 @@ func TestHostileOwner(t *testing.T) {
 				app("CREATE FUNCTION evil." + name + " LANGUAGE plpgsql AS $$ BEGIN INSERT INTO evil.loot SELECT current_user; RETURN pg_catalog." + call + "; END $$")
 			}
 			app("ALTER DATABASE crm SET search_path = evil, pg_catalog; ALTER DATABASE crm SET statement_timeout = '1ms'; ALTER DATABASE crm SET role = app")
-			s = New(pg.DSN(role, "crm"), "")
+			s := New(pg.DSN(role, "crm"), "")
 			s.Canary, s.Baseline = "w", 10*time.Second
 			if f := examined1(t, s); f.Level != snapshot.OK {
 				t.Errorf("%+v", f)

@@ -1,11 +1,13 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"time"
@@ -34,7 +36,7 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 
 // Limits of what is done for a canary, and of the wait for one lock in milliseconds.
 const (
-	canaryLimit = 5 * time.Second
+	canaryLimit = 2 * time.Second
 	canaryWait  = 500
 )
 
@@ -69,7 +71,15 @@ func writeCanary(ctx context.Context, ses *session, wal bool, writer string) (_ 
 	}
 	ctx, cancel := context.WithTimeout(ctx, canaryLimit)
 	defer cancel()
-	pragmas := []string{fmt.Sprintf("busy_timeout(%d)", canaryWait), "trusted_schema(0)", "wal_autocheckpoint(0)"}
+	rests := false
+	if wal {
+		log, err := os.Stat(ses.path + "-wal")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		rests = err != nil || log.Size() == 0
+	}
+	pragmas := []string{fmt.Sprintf("busy_timeout(%d)", canaryWait), "trusted_schema(0)"}
 	db, err := sql.Open("sqlite", dataSource(ses.path, url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": pragmas}))
 	if err != nil {
 		return nil, err
@@ -86,7 +96,10 @@ func writeCanary(ctx context.Context, ses *session, wal bool, writer string) (_ 
 	c, value := verify.NewCanary(writer)
 	var written string
 	if err := tx.QueryRowContext(ctx, putCanary, writer, value).Scan(&c.Number, &written); err != nil {
-		return nil, fmt.Errorf("write the row: %w", err)
+		if ctx.Err() != nil {
+			return nil, ErrBusy
+		}
+		return nil, fmt.Errorf("%w: %w", ErrTable, err)
 	}
 	if c.Written, err = time.Parse(time.RFC3339, written); err != nil {
 		return nil, err
@@ -97,12 +110,32 @@ func writeCanary(ctx context.Context, ses *session, wal bool, writer string) (_ 
 	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
+	if rests {
+		return &c, emptied(ctx, db)
+	}
 	return &c, nil
 }
 
+// emptied brings the row from the log into the database where the log was empty before: an application that has ended left none behind, and whoever puts another file in the
+// place of its database need not expect one, which SQLite would take for that file's. Where somebody reads or writes by now the log is theirs.
+func emptied(ctx context.Context, db *sql.DB) error {
+	var busy, log, moved int64
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &log, &moved); err != nil {
+		return fmt.Errorf("bring the row into the database: %w", err)
+	}
+	return nil
+}
+
 // mayWrite refuses to write where files beside the database would belong to somebody whose the database is not: should this process die, its owner could
-// not open them.
+// not open them. Nor does it write where the file's mode lets nobody, root is asked not to, either, or where pages end with something that is not SQLite's own, such as
+// checksums, which it would not keep right.
 func mayWrite(ses *session, wal bool) error {
+	if h, err := readHeader(ses.files.db); err != nil || h.raw[20] > 0 {
+		return cmp.Or(err, ErrReserved)
+	}
+	if ses.info.Mode().Perm()&0o222 == 0 {
+		return ErrSealed
+	}
 	if owner := ownerOf(ses.info); !wal && os.Geteuid() != 0 && owner != int64(os.Geteuid()) {
 		return fmt.Errorf("%w (user %d, owner %d)", ErrOwnership, os.Geteuid(), owner)
 	}

@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -137,4 +140,79 @@ func TestCanaryTable(t *testing.T) {
 		}
 	}
 	t.Error("doctor does not say that it can be written")
+}
+
+// TestCanaryStale lets an application end before a snapshot, and another file take the place of its database behind it: nothing of the canary is taken for a part of that.
+func TestCanaryStale(t *testing.T) {
+	path := database(t, 100<<10, 4096)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(path, Options{Canary: "w"})
+	for n := int64(1); n <= 3; n++ {
+		v := open(t, s)
+		c, findings := sealed(t, v)
+		if c == nil || c.Number != n {
+			t.Fatalf("%+v %v", c, findings)
+		}
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if log, err := os.Stat(path + "-wal"); err == nil && log.Size() > 0 {
+			t.Fatalf("%d bytes of log are left", log.Size())
+		}
+	}
+	if err := os.WriteFile(path, before, 0o600); err != nil { // as cp does
+		t.Fatal(err)
+	}
+	v := open(t, New(path, Options{}))
+	saved, err := save(t, v, false)
+	if err := errors.Join(err, v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(saved); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the file that was put in place is another (%v)", err)
+	}
+}
+
+// TestCanaryUnfit refuses to write where that would harm: to pages that end with checksums, against the mode of the file, and to a table that somebody changed.
+func TestCanaryUnfit(t *testing.T) {
+	for why, spoil := range map[error]func(path string) error{
+		ErrReserved: func(path string) error {
+			b, err := os.ReadFile(path)
+			b[20] = 8
+			return errors.Join(err, os.WriteFile(path, b, 0o600))
+		},
+		ErrSealed: func(path string) error { return os.Chmod(path, 0o444) },
+		ErrTable: func(path string) error {
+			return exec.Command("sqlite3", path, "CREATE TABLE lifeboat_canary (writer, number, value, written); INSERT INTO lifeboat_canary VALUES ('w', 9223372036854775807, 'x', 'x')").Run()
+		},
+	} {
+		t.Run(why.Error(), func(t *testing.T) {
+			path := database(t, 100<<10, 4096)
+			if err := spoil(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := New(path, Options{Canary: "w"})
+			ses, err := openSession(t.Context(), path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, findings := s.canary(t.Context(), ses, true)
+			if err := ses.close(); err != nil {
+				t.Fatal(err)
+			}
+			if c != nil || len(findings) != 1 || !strings.Contains(findings[0].Detail, why.Error()) || findings[0].Fix == "" {
+				t.Errorf("%+v %+v", c, findings)
+			}
+			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
+				t.Errorf("the database has changed (%v)", err)
+			}
+		})
+	}
 }

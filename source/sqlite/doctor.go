@@ -86,7 +86,11 @@ func (d *doctor) run(ctx context.Context) {
 // canary looks whether a canary could be written.
 func (d *doctor) canary(ses *session, wal bool) {
 	if err := mayWrite(ses, wal); err != nil {
-		d.add("canary", snapshot.Warn, "the policy accepts a canary, and none can be written: "+err.Error(), fmt.Sprintf("run as root or as the owner of %s, or chmod u+w it", ses.path))
+		fix := fmt.Sprintf("run as root or as the owner of %s", ses.path)
+		if e := (*Error)(nil); errors.As(describe("write to", ses.path, err), &e) && !errors.Is(err, fs.ErrPermission) {
+			fix = e.Hint
+		}
+		d.add("canary", snapshot.Warn, "the policy accepts a canary, and none can be written: "+err.Error(), fix)
 		return
 	}
 	d.add("canary", snapshot.OK, "can be written to the table lifeboat_canary", "")

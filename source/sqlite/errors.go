@@ -21,6 +21,9 @@ var (
 	ErrMaxLock     = errors.New("the copy did not finish within the longest lock allowed")
 	ErrLost        = errors.New("the pinned state was overwritten while it was read")
 	ErrClosed      = errors.New("the view is closed")
+	ErrReserved    = errors.New("each page ends with bytes that SQLite does not write itself, such as checksums, and a row would make them wrong")
+	ErrSealed      = errors.New("the mode of the file lets nobody write to it")
+	ErrTable       = errors.New("the table lifeboat_canary is not as it was made")
 )
 
 // hints say what to do next, for each reason that has an answer. %s is the path.
@@ -37,6 +40,9 @@ var hints = []struct {
 	{ErrNoSpace, "free space, name another temporary directory, or run `sqlite3 %s 'PRAGMA journal_mode=WAL'`, which needs no copy"},
 	{ErrMaxLock, "run `sqlite3 %s 'PRAGMA journal_mode=WAL'`, allow a longer lock, or back up at a quieter time"},
 	{ErrLost, "take the snapshot again; nothing else in this process may open and close %s or its -wal and -shm"},
+	{ErrReserved, "take canary out of the policy"},
+	{ErrSealed, "chmod u+w %s, or take canary out of the policy"},
+	{ErrTable, "run `sqlite3 %s 'DROP TABLE lifeboat_canary'`: it is made anew"},
 	{fs.ErrNotExist, "check the path"},
 	{fs.ErrPermission, "give this user read access to %s and its -wal, and write access to its -shm and directory; or run as root"},
 }
