@@ -191,6 +191,11 @@ func (a *app) summary(d *drilled) error {
 		fmt.Fprintf(w, "error\t%s\n", cleanLines(e))
 	}
 	fmt.Fprintf(w, "report\t%s: `lifeboat drill show %s --html FILE`\n", d.digest, r.ID)
+	if slices.ContainsFunc(r.Checks, func(c evidence.Check) bool {
+		return c.Verdict == evidence.Fail && (c.ID == "inventory" || c.ID == "counts")
+	}) {
+		a.note("If that was done on purpose, somebody else than you says so with `lifeboat drill review %s --as NAME --note WHY`: the next drill compares with this one then.", r.ID)
+	}
 	return w.Flush()
 }
 

@@ -149,12 +149,37 @@ func position(r *restore.Replay) string {
 	return end.String()
 }
 
-// sameAmong is how many of the newest drills are looked at for comparison: each is opened.
+// same finds for comparison the last drill that passed, or that somebody has reviewed, so that what it found is known; and one that reached the same position.
+func (d *drilling) same(ctx context.Context) {
+	reviewed := map[string]bool{}
+	for _, e := range d.all.Chain.Entries() {
+		if e.Review != nil {
+			reviewed[e.Review.Report] = true
+		}
+	}
+	d.before = d.newest(ctx, func(p repository.Drilled) bool {
+		return evidence.Verdict(p.Result) == evidence.Pass || reviewed[p.Report]
+	},
+		func(r *evidence.Report) bool { return !later(r.Point.Through, d.report.Point.Through) }) // what was not there yet is not missing
+	d.equal = d.newest(ctx, func(repository.Drilled) bool { return true },
+		func(r *evidence.Report) bool {
+			return r.Backup.Snapshot == d.report.Backup.Snapshot && r.Backup.To == d.report.Backup.To
+		})
+}
+
+// sameAmong is how many of the newest drills are opened to find one.
 const sameAmong = 8
 
-// same finds the last drill that passed, and one that reached the same position, for comparison.
-func (d *drilling) same(ctx context.Context) {
-	for _, p := range slices.Backward(d.past[max(0, len(d.past)-sameAmong):]) {
+// newest is the report of the newest drill of the database, among those that pick picks, that counted tables and fits; nil without one.
+func (d *drilling) newest(ctx context.Context, pick func(repository.Drilled) bool, fits func(*evidence.Report) bool) *evidence.Report {
+	opened := 0
+	for _, p := range slices.Backward(d.past) {
+		if !pick(p) {
+			continue
+		}
+		if opened++; opened > sameAmong {
+			break
+		}
 		b, err := d.all.ReadReport(ctx, d.cfg.StateDir, p)
 		if err != nil {
 			continue // there is less to compare with
@@ -163,14 +188,11 @@ func (d *drilling) same(ctx context.Context) {
 		if err != nil || o.Report.Policy.Source != d.database {
 			continue
 		}
-		counted := slices.ContainsFunc(o.Report.Checks, func(c evidence.Check) bool { return c.ID == "counts" && len(c.Tables) > 0 })
-		if d.before == nil && counted && o.Report.Result == evidence.Pass && !later(o.Report.Point.Through, d.report.Point.Through) { // what was not there yet is not missing
-			d.before = o.Report
-		}
-		if d.equal == nil && counted && o.Report.Backup.Snapshot == d.report.Backup.Snapshot && o.Report.Backup.To == d.report.Backup.To {
-			d.equal = o.Report
+		if slices.ContainsFunc(o.Report.Checks, func(c evidence.Check) bool { return c.ID == "counts" && len(c.Tables) > 0 }) && fits(o.Report) {
+			return o.Report
 		}
 	}
+	return nil
 }
 
 // later reports whether one moment is behind another, where both are known.

@@ -143,15 +143,11 @@ func (d *drilling) prepare(ctx context.Context) (err error) {
 	return d.pickCopy(copies)
 }
 
-// history finds the drills of the database before this one. Where none was named it is the one whose last drill is the oldest; those that were never drilled come first.
+// history finds the drills of the database before this one. Where none was named it is the one whose turn it is; those that were never drilled come first.
 func (d *drilling) history(waiting []repository.Drilled) {
 	all := repository.Drills(d.all.Chain, waiting)
 	if d.database == "" {
-		last := map[string]time.Time{}
-		for _, p := range all {
-			last[p.Source] = p.At
-		}
-		d.database = slices.MinFunc(daemon.Databases(d.cfg, d.rule), func(x, y string) int { return last[d.opaque(x)].Compare(last[d.opaque(y)]) })
+		d.database = d.turn(all)
 	}
 	opaque := d.opaque(d.database)
 	for _, p := range all {
@@ -159,6 +155,27 @@ func (d *drilling) history(waiting []repository.Drilled) {
 			d.past, d.runs = append(d.past, p), append(d.runs, daemon.RunOf(p, d.opaque, d.cfg))
 		}
 	}
+}
+
+// turn is the database that has the snapshot which is asked for, or else the one whose last drill is the longest ago. A drill of a clock that was ahead does not count.
+func (d *drilling) turn(all []repository.Drilled) string {
+	databases := daemon.Databases(d.cfg, d.rule)
+	if p, err := restore.ParsePoint(d.at); err == nil && p.Seq > 0 && p.Seq <= d.all.Chain.Len() {
+		if s := d.all.Chain.Entries()[p.Seq-1].Snapshot; s != nil {
+			for _, name := range databases {
+				if s.Source == d.opaque(name) {
+					return name
+				}
+			}
+		}
+	}
+	last, now := map[string]time.Time{}, d.now()
+	for _, p := range all {
+		if p.At.After(last[p.Source]) && !p.At.After(now) {
+			last[p.Source] = p.At
+		}
+	}
+	return slices.MinFunc(databases, func(x, y string) int { return last[d.opaque(x)].Compare(last[d.opaque(y)]) })
 }
 
 // apart refuses a scratch directory that is not the drill's own: in a copy, in what is backed up, or around it.
