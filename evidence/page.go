@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strconv"
 
+	"bytes"
 	"lifeboat/internal/phrase"
+	"unicode"
 )
 
 //go:embed page.html
@@ -30,10 +32,23 @@ func Page(w io.Writer, o *Opened, lang string) error {
 	if err != nil {
 		return fmt.Errorf("write the page of a report: %w", err)
 	}
-	if err := t.Execute(w, l.view(o)); err != nil {
+	var page bytes.Buffer
+	err = t.Execute(&page, l.view(o))
+	if err == nil {
+		_, err = w.Write(bytes.Map(shown, page.Bytes()))
+	}
+	if err != nil {
 		return fmt.Errorf("write the page of a report: %w", err)
 	}
 	return nil
+}
+
+// shown stands for what shows as nothing, or turns the direction of writing: a name may have that, and make a line look like another.
+func shown(r rune) rune {
+	if r == '\n' || r == '\t' || unicode.IsGraphic(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }
 
 // tier1 is the mode in which a backup is read and verified, and not restored.

@@ -48,7 +48,7 @@ func TestPage(t *testing.T) {
 func TestPageOfHostileReport(t *testing.T) {
 	k := newKeys(t, 1, crypto.Writer)
 	r := k.full(t)
-	const bad = `"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}</style>`
+	const bad = `"'><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}</style>` + "\u202e\x1b[31m\u200f"
 	r.ID, r.Environment.Name, r.Policy.Source, r.Selection.Mode, r.Isolation.Network = bad, bad, bad, bad, bad
 	r.Backup.Copies[0].Target, r.Timeline[0].Name, r.Timeline[0].Note, r.Trend[0].Copy, r.Trend[0].Result = bad, bad, bad, bad, bad
 	r.Checks[0].ID, r.Checks[0].Kind, r.Checks[0].SQL, r.Checks[0].Verdict, r.Checks[2].Tables[0].Digest = bad, bad, bad, bad, bad
@@ -56,7 +56,7 @@ func TestPageOfHostileReport(t *testing.T) {
 	r.Timeline[1].End, r.Trend[1].RTO, r.RTO.Target, r.Backup.Size = r.Timeline[1].Start.AddDate(-2000, 0, 0), 1<<53, 1<<53, -1<<53
 	for _, lang := range Languages() {
 		page := render(t, opened(t, k, r), lang)
-		for _, x := range []string{"<script", "<img", "onerror=alert(1)>", "ZgotmplZ", "NaN", "Inf"} {
+		for _, x := range []string{"<script", "<img", "onerror=alert(1)>", "ZgotmplZ", "NaN", "Inf", "\u202e", "\u200f", "\x1b"} {
 			if strings.Contains(strings.ReplaceAll(page, "onerror=alert(1)&gt;", ""), x) {
 				t.Errorf("%s: %q is on the page", lang, x)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -219,10 +220,10 @@ func snapshotIDs(seqs []uint64) string {
 	return strings.Join(out, ", ")
 }
 
-// clean keeps control characters of a signed but strange text away from the terminal.
+// clean keeps what shows as nothing, or as something else, of a signed but strange text away from the terminal: control characters, and what turns the direction of writing.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r == 0x7f {
+		if !unicode.IsGraphic(r) {
 			return '?'
 		}
 		return r
