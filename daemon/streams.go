@@ -25,7 +25,7 @@ func logsWanted(cfg *config.Config) map[string]config.Source {
 			continue
 		}
 		for _, name := range p.Sources {
-			if s, ok := cfg.Source(name); ok && (s.Engine == config.Postgres || s.Engine == config.MySQL) {
+			if s, ok := cfg.Source(name); ok && s.Engine == config.Postgres {
 				out[name] = s
 			}
 		}

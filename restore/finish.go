@@ -67,6 +67,9 @@ func (d *Directory) prepare(ctx context.Context) error {
 			return fmt.Errorf("restore %s: %w", f.Name, err)
 		}
 	}
+	if err := d.give(); err != nil {
+		return err
+	}
 	if err := d.Prepare(ctx, d.Content()); err != nil {
 		return err
 	}
@@ -88,6 +91,24 @@ func (d *Directory) prepare(ctx context.Context) error {
 		}
 		d.files = append(d.files, f)
 		return nil
+	})
+}
+
+// give lets the owner reach the files before they are in place: the engine's programs run as nobody else.
+func (d *Directory) give() error {
+	if d.Owner == nil {
+		return nil
+	}
+	for _, dir := range []string{d.dir, d.Work()} {
+		if err := os.Lchown(dir, d.Owner.UID, d.Owner.GID); err != nil {
+			return fmt.Errorf("restore to %s: %w", d.dir, err)
+		}
+	}
+	return fs.WalkDir(d.root.FS(), content, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil {
+			err = d.root.Lchown(name, d.Owner.UID, d.Owner.GID)
+		}
+		return err
 	})
 }
 

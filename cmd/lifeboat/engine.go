@@ -123,6 +123,12 @@ func (a *app) mysql(ctx context.Context, g goal) (*engine, error) {
 			d.Prepare = func(ctx context.Context, dir string) error { return programs.Prepare(ctx, l, m, dir) }
 			return d, nil
 		},
+		tell: func() error {
+			if m.Mode == mysql.Logical && !g.start {
+				a.note("It is SQL, for a new server: mariadb --binary-mode <%[1]s/databases.sql, then the same with accounts.sql; or repeat with --start, which makes one.", g.to)
+			}
+			return nil
+		},
 		start: func(ctx context.Context) error {
 			how, err := programs.Boot(ctx, l)
 			if err != nil {

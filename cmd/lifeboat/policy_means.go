@@ -161,7 +161,7 @@ func byLog(cfg *config.Config, p config.Policy) (logged, others []string) {
 	return logged, others
 }
 
-func hasLog(s config.Source) bool { return s.Engine == config.Postgres || s.Engine == config.MySQL }
+func hasLog(s config.Source) bool { return s.Engine == config.Postgres }
 
 func copiesWords(c config.Copies) string {
 	var parts []string

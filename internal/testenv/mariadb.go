@@ -128,7 +128,7 @@ func (m *MariaDB) query(database, sql string) ([][]string, error) {
 
 // QueryMariaDB runs a statement as root on the server of a socket and returns its rows.
 func QueryMariaDB(socket, database, sql string) (out [][]string, err error) {
-	c, err := client.Connect(socket, "root", "", database)
+	c, err := client.Connect(socket, "root", "", database, func(c *client.Conn) error { return c.SetCollation("utf8mb4_general_ci") })
 	if err != nil {
 		return nil, err
 	}

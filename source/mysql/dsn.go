@@ -21,7 +21,9 @@ type server struct {
 	user, password string
 	database       string // may be empty
 	tls            *tls.Config
-	plain          bool // TLS may be left out where the server has none
+	plain          bool   // TLS may be left out where the server has none
+	ca             string // file with the server's authority; empty: those of the system
+	verified       bool   // the server must prove which one it is
 }
 
 // The values of ssl-mode, as MariaDB's and MySQL's own clients know them.
@@ -98,8 +100,9 @@ func (s *server) secure(host, mode, ca string) error {
 	case tlsRequired:
 		return nil
 	case tlsVerify:
-		s.tls.InsecureSkipVerify = false
+		s.tls.InsecureSkipVerify, s.verified = false, true
 	case tlsVerifyCA:
+		s.verified = true
 		s.tls.VerifyConnection = func(c tls.ConnectionState) error { return chained(c, s.tls.RootCAs) }
 	default:
 		return fmt.Errorf("%w: its ssl-mode is none of %s, %s, %s, %s and %s", ErrDSN, tlsDisabled, tlsPreferred, tlsRequired, tlsVerifyCA, tlsVerify)
@@ -107,6 +110,7 @@ func (s *server) secure(host, mode, ca string) error {
 	if ca == "" {
 		return nil // the authorities of this system
 	}
+	s.ca = ca
 	pem, err := os.ReadFile(ca)
 	if err != nil {
 		return fmt.Errorf("%w: ssl-ca: %w", ErrDSN, err)

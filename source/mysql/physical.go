@@ -50,12 +50,8 @@ func (s *Source) openPhysical(ctx context.Context, ses *session, how choice) (sn
 		return nil, fmt.Errorf("innodb_page_size %q: %w", settings["innodb_page_size"], err)
 	}
 	v := &physical{at: how.local.server, size: how.local.size, pageSize: page, names: map[string]bool{}}
-	v.manifest = Manifest{Mode: Physical, Version: ses.version.text, Settings: map[string]string{}, User: v.at.user}
-	for _, name := range kept {
-		if value, ok := settings[name]; ok {
-			v.manifest.Settings[name] = value
-		}
-	}
+	v.manifest = Manifest{Mode: Physical, Version: ses.version.text, User: v.at.user}
+	v.manifest.keep(settings)
 	temp := s.TempDir
 	if temp == "" {
 		temp = os.TempDir()
@@ -70,6 +66,15 @@ func (s *Source) openPhysical(ctx context.Context, ses *session, how choice) (sn
 
 // kept are the settings that a restored server must share with the original.
 var kept = []string{"innodb_page_size", "innodb_data_file_path", "innodb_undo_tablespaces", "lower_case_table_names", "character_set_server", "collation_server", "innodb_checksum_algorithm", "max_allowed_packet"}
+
+func (m *Manifest) keep(settings map[string]string) {
+	m.Settings = map[string]string{}
+	for _, name := range kept {
+		if value, ok := settings[name]; ok {
+			m.Settings[name] = value
+		}
+	}
+}
 
 // inPages is the size of the pages of a file that the server changes page by page: -1 stands for that of InnoDB; 0 is no such file.
 func inPages(name string) int {
@@ -94,30 +99,26 @@ func (v *physical) Size() int64 { return v.size }
 // Items implements snapshot.View.
 func (v *physical) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 	return func(yield func(snapshot.Item, error) bool) {
-		err := v.items(func(i snapshot.Item) bool { return yield(i, nil) })
-		if err == nil || errors.Is(err, errStopped) {
-			return
+		err := v.items(ctx, func(i snapshot.Item) bool { return yield(i, nil) })
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(snapshot.Item{}, v.failed(ctx, err))
 		}
-		if ctx.Err() != nil {
-			err = ctx.Err() // what the program says then is only its consequence
-		}
-		yield(snapshot.Item{}, describe("snapshot", v.at, err))
 	}
 }
 
 // errStopped ends an iteration that nobody wants to go on.
 var errStopped = errors.New("stopped")
 
-func (v *physical) items(yield func(snapshot.Item) bool) error {
+func (v *physical) items(ctx context.Context, yield func(snapshot.Item) bool) error {
 	for {
 		name, size, body, err := v.files.next()
 		if errors.Is(err, io.EOF) {
 			return v.end()
 		}
 		if err != nil {
-			return v.failed(err)
+			return err
 		}
-		item := snapshot.Item{Name: path.Clean(name), Kind: snapshot.Stream, Size: size, Mode: 0o660, Body: said{body, v}}
+		item := snapshot.Item{Name: path.Clean(name), Kind: snapshot.Stream, Size: size, Mode: 0o660, Body: said{body, v, ctx}}
 		if page := inPages(name); page != 0 {
 			item.Kind, item.PageSize = snapshot.Pages, page
 			if page < 0 {
@@ -152,27 +153,28 @@ func (l *limited) Write(b []byte) (int, error) {
 // said adds to an error of reading what the program said.
 type said struct {
 	io.Reader
-	v *physical
+	v   *physical
+	ctx context.Context
 }
 
 func (s said) Read(b []byte) (int, error) {
 	n, err := s.Reader.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = describe("snapshot", s.v.at, s.v.failed(err))
+		err = s.v.failed(s.ctx, err)
 	}
 	return n, err
 }
 
-// failed is why the stream ended early: the program knows better, if it failed.
-func (v *physical) failed(err error) error {
-	if !errors.Is(err, errArchive) {
-		return err
+// failed is why a backup failed: where its stream ended early the program knows better.
+func (v *physical) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // what the program says then is only its consequence
 	}
-	v.tool.close()
-	if v.tool.said.reason() != "" {
-		return hinted{fmt.Errorf("%w: %s", err, v.tool.said.reason()), backupHint}
+	if errors.Is(err, errArchive) {
+		v.tool.close()
+		err = hinted{fmt.Errorf("%w: the last that the program said: %s", err, v.tool.said.reason()), backupHint}
 	}
-	return err
+	return describe("snapshot", v.at, err)
 }
 
 const backupHint = "see the server's log, and that it was not stopped meanwhile; `lifeboat doctor` runs the preflights; then repeat"

@@ -29,7 +29,8 @@ type Layout struct {
 
 // Programs are those of a server that a restore needs.
 type Programs struct {
-	backup, server string // server is empty where nothing is to be started
+	backup                  string // for a physical snapshot
+	server, install, client string // where something is to be started
 }
 
 // The files in a restored data directory that are not the server's. A directory would be a database.
@@ -48,7 +49,7 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("read the manifest of the server: %w", err)
 	}
-	if m.Mode != Physical {
+	if m.Mode != Physical && m.Mode != Logical {
 		return m, fmt.Errorf("read the manifest of the server: mode %q is not known", m.Mode)
 	}
 	_, err = parseVersion(m.Version)
@@ -61,20 +62,41 @@ func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Pr
 	if err != nil {
 		return p, err
 	}
-	if p.backup, err = findTool(ctx, backupPrograms, v, bin); err != nil {
+	if m.Mode == Physical {
+		if p.backup, err = findTool(ctx, backupPrograms, v, bin); err != nil {
+			return p, err
+		}
+	}
+	if !start {
+		return p, nil
+	}
+	if p.server, err = findTool(ctx, serverPrograms, v, bin); err != nil || m.Mode == Physical {
 		return p, err
 	}
-	if start {
-		p.server, err = findTool(ctx, serverPrograms, v, bin)
+	if p.client, err = findTool(ctx, clientPrograms, v, bin); err != nil {
+		return p, err
 	}
-	return p, err
+	if all := candidates(installPrograms, []string{bin}); len(all) > 0 {
+		p.install = all[0]
+		return p, nil
+	}
+	return p, fmt.Errorf("%w: %s", ErrTool, installPrograms[0])
 }
 
-// Prepare makes the files in dir consistent, as the server would have to after a crash, and adds a configuration that knows nothing of the original's
-// surroundings.
+// Prepare makes what was restored to dir a data directory: files of a server become consistent, as after a crash; SQL is loaded into a new server where one is to be started, and
+// else stays as it is. A configuration comes beside it that knows nothing of the original's surroundings. Programs run as the owner.
 func (p Programs) Prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
-	if err := run(ctx, nil, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
-		return fmt.Errorf("prepare the restored files: %w", err)
+	switch {
+	case m.Mode == Physical:
+		if err := run(ctx, l.Owner, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
+			return fmt.Errorf("prepare the restored files: %w", err)
+		}
+	case p.server == "":
+		return nil
+	default:
+		if err := p.load(ctx, l, m, dir); err != nil {
+			return fmt.Errorf("load the restored SQL into a new server: %w", err)
+		}
 	}
 	return os.WriteFile(filepath.Join(dir, configFile), []byte(l.configuration(m)), 0o600)
 }
@@ -94,7 +116,7 @@ func (l Layout) configuration(m Manifest) string {
 # no network, no replica, no event, no binary log. Take from the original's configuration what is missed, before it serves anybody.
 [mariadbd]
 datadir = %[1]s
-socket = %[1]s/%[2]s
+socket = %[2]s
 pid_file = %[1]s/%[3]s
 log_error = %[1]s/%[4]s
 skip_slave_start
@@ -125,29 +147,40 @@ func (p Programs) Boot(ctx context.Context, l Layout) (string, error) {
 	}
 	socket := filepath.Join(dir, socketFile)
 	cmd := exec.Command(p.server, "--defaults-file="+filepath.Join(dir, configFile)) // it outlives ctx
-	cmd.Env, cmd.Dir = environment(), dir
 	cmd.SysProcAttr = as(l.Owner)
 	cmd.SysProcAttr.Setsid = true // nor does it end with the terminal
-	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrNotStarted, err)
+	if _, err := serve(ctx, cmd, dir, filepath.Join(dir, logFile)); err != nil {
+		return "", err
 	}
-	ended := make(chan error, 1)
+	return fmt.Sprintf("it runs as process %d: connect with mariadb --socket=%s, as a user of the original; stop it with kill %d", cmd.Process.Pid, socket, cmd.Process.Pid), nil
+}
+
+// serve starts a server in dir, and waits until it takes connections at its socket there. How it ends is sent.
+func serve(ctx context.Context, cmd *exec.Cmd, dir, log string) (ended chan error, err error) {
+	cmd.Env, cmd.Dir = environment(), dir
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	ended = make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	at, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
 	for {
-		err := answers(ctx, socket)
-		if err == nil {
-			break
+		if answers(ctx, fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), socketFile)) == nil { // however long the path is
+			return ended, nil
 		}
 		select {
 		case how := <-ended:
-			return "", fmt.Errorf("%w: it ended (%v); the end of %s:\n%s", ErrNotStarted, how, filepath.Join(dir, logFile), lastLines(filepath.Join(dir, logFile)))
+			return nil, fmt.Errorf("%w: it ended (%v); the end of its log:\n%s", ErrNotStarted, how, lastLines(log))
 		case <-ctx.Done():
 			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-			return "", errors.Join(ctx.Err(), <-ended)
+			return nil, errors.Join(ctx.Err(), <-ended)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return fmt.Sprintf("it runs as process %d: connect with mariadb --socket=%s, as a user of the original; stop it with kill %d", cmd.Process.Pid, socket, cmd.Process.Pid), nil
 }
 
 // answers reports whether a server greets whoever connects.

@@ -25,7 +25,8 @@ type session struct {
 	*client.Conn
 	at      *server
 	version version
-	peer    int // process at the other end of a Unix socket; 0 where nobody knows
+	secure  bool // by TLS
+	peer    int  // process at the other end of a Unix socket; 0 where nobody knows
 	stop    func() bool
 }
 
@@ -99,7 +100,7 @@ const (
 
 // connect opens a connection; until it stands, the end of ctx ends it.
 func connect(ctx context.Context, at *server, secure bool) (*session, error) {
-	s := &session{at: at}
+	s := &session{at: at, secure: secure}
 	stop := func() bool { return true }
 	dialer := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
@@ -116,7 +117,7 @@ func connect(ctx context.Context, at *server, secure bool) (*session, error) {
 			c.SetTLSConfig(at.tls)
 		}
 		c.SetAttributes(map[string]string{"program_name": "lifeboat"})
-		return nil
+		return c.SetCollation("utf8mb4_general_ci") // one that every server knows: with another it falls back to its own, in silence
 	})
 	if !stop() && err == nil {
 		err = errors.Join(context.Cause(ctx), s.Close())

@@ -24,6 +24,9 @@ var (
 	backupPrograms = []string{"mariadb-backup", "mariabackup"}
 	dumpPrograms   = []string{"mariadb-dump", "mysqldump"}
 	serverPrograms = []string{"mariadbd", "mysqld"}
+	clientPrograms = []string{"mariadb", "mysql"}
+
+	installPrograms = []string{"mariadb-install-db", "mysql_install_db"} // scripts, which know no version
 )
 
 // places are where they stand, beside those of PATH: a server is not in that of most users.
@@ -179,7 +182,7 @@ func (t *tail) Write(b []byte) (int, error) {
 // failing is what a line about a failure looks like; stamp is what it begins with.
 var (
 	failing = regexp.MustCompile(`(?i)\berror\b|failed|cannot|can't|denied|unable|fatal`)
-	stamp   = regexp.MustCompile(`^(\[\d\d\] )?\d{4}-\d\d-\d\d +\d+:\d\d:\d\d( \d+)? ?`)
+	stamp   = regexp.MustCompile(`^(\[\d\d\] )?(FATAL ERROR: )?\d{4}-\d\d-\d\d +\d+:\d\d:\d\d( \d+)? ?`)
 )
 
 // reason is the last that a program said of a failure, else its last line.
