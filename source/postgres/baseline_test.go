@@ -80,7 +80,7 @@ func TestBaseline(t *testing.T) {
 			t.Errorf("%s has %d rows (%v), and was proven to have %d", name, n, err, b.Rows[name])
 		}
 	}
-	must(t, os.Remove(filepath.Join(d.server.dir, filepath.FromSlash(baselineFile))))
+	must(t, os.Remove(filepath.Join(d.server.Dir, filepath.FromSlash(baselineFile))))
 	if b, err := d.Baseline(t.Context(), r); b != nil || err != nil {
 		t.Errorf("a snapshot without one: %v %v", b, err)
 	}

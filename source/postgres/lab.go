@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeboat/evidence"
+	"lifeboat/internal/cell"
 	"lifeboat/internal/phrase"
 	"lifeboat/restore"
 	"lifeboat/verify"
@@ -55,19 +56,19 @@ func (l *Lab) Start(ctx context.Context, dir string) (verify.Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the restored cluster: %w", err)
 	}
-	s, err := launch(ctx, l.Bin, dir, l.Owner, l.Manifest.Version)
+	s, err := cell.Start(ctx, program(l.Bin, dir, l.Owner, l.Manifest.Version))
 	if err != nil {
 		return nil, fmt.Errorf("start the restored cluster in %s: %w", dir, err)
 	}
 	d := &Restored{lab: l, server: s}
-	if err = s.ready(ctx); err == nil {
+	if err = ready(ctx, s); err == nil {
 		err = d.begin(ctx)
 	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // what the server says when it is killed is only its consequence
 		}
-		err = fmt.Errorf("start the restored cluster in %s: %w%s", dir, err, tail(s.log))
+		err = fmt.Errorf("start the restored cluster in %s: %w%s", dir, err, tail(filepath.Join(dir, labLog)))
 		_, serr := d.Stop(context.WithoutCancel(ctx))
 		return nil, errors.Join(err, serr)
 	}
@@ -79,7 +80,7 @@ func (d *Restored) begin(ctx context.Context) (err error) {
 	if err := d.findAdmin(ctx); err != nil {
 		return err
 	}
-	left, err := arrived(d.server.dir, d.lab.Manifest, d.lab.Replay)
+	left, err := arrived(d.server.Dir, d.lab.Manifest, d.lab.Replay)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (d *Restored) begin(ctx context.Context) (err error) {
 
 // alone makes sure that the settings that keep the server from everything else are in force.
 func (d *Restored) alone(ctx context.Context, c *conn) error {
-	for name, want := range map[string]string{"data_directory": d.server.dir, "listen_addresses": "", "archive_mode": "off", "primary_conninfo": "",
+	for name, want := range map[string]string{"data_directory": d.server.Dir, "listen_addresses": "", "archive_mode": "off", "primary_conninfo": "",
 		"shared_preload_libraries": "", "max_logical_replication_workers": "0", "ssl": "off"} {
 		rows, err := c.ask(ctx, "SELECT current_setting($1)", name)
 		if err != nil {
@@ -129,7 +130,7 @@ func (d *Restored) alone(ctx context.Context, c *conn) error {
 
 // Isolation implements verify.Database.
 func (d *Restored) Isolation() evidence.Isolation {
-	i := evidence.Isolation{Separate: true, Network: d.server.network, Listening: phrase.PostgresListening.Say(),
+	i := evidence.Isolation{Separate: true, Network: d.server.Network, Listening: phrase.PostgresListening.Say(),
 		Archiving: phrase.PostgresArchiving.Say(), User: account(d.lab.Owner),
 		Limitation: phrase.PostgresLimitation.Say()}
 	return i

@@ -13,13 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"lifeboat/internal/cell"
 	"lifeboat/verify"
 )
 
 // Restored is a restored cluster that runs in a Lab. Its methods may be called from several goroutines; it is asked one question at a time.
 type Restored struct {
 	lab     *Lab
-	server  *server
+	server  *cell.Server
 	left    lsn    // where it left the timeline of its replay
 	admin   string // a superuser
 	home    string // a database where the cluster can be asked
@@ -36,11 +37,8 @@ type Restored struct {
 
 var _ verify.Database = (*Restored)(nil)
 
-// Limits of what a restored cluster may answer: it is not trusted.
-const (
-	maxSocketDir = 90        // bytes of a path, which leave room for the name of the socket in an address of 107
-	maxAnswer    = 256 << 20 // bytes of an answer to a question of ours
-)
+// maxAnswer bounds what a restored cluster may answer to a question of ours, bytes: it is not trusted.
+const maxAnswer = 256 << 20
 
 // conn is a session with a restored cluster.
 type conn struct{ *pgconn.PgConn }
@@ -61,11 +59,11 @@ func (d *Restored) dial(ctx context.Context, role, database string, settings map
 		return nil, err
 	}
 	if d.socket == nil {
-		if d.socket, err = os.Open(d.server.dir); err != nil {
+		if d.socket, err = os.Open(d.server.Dir); err != nil {
 			return nil, err
 		}
 	}
-	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Fallbacks, cfg.Password = reachable(d.socket), 5432, role, database, nil, ""
+	cfg.Host, cfg.Port, cfg.User, cfg.Database, cfg.Fallbacks, cfg.Password = cell.Reachable(d.socket), 5432, role, database, nil, ""
 	cfg.RuntimeParams, cfg.ValidateConnect, cfg.AfterConnect = settings, nil, nil
 	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		f := pgproto3.NewFrontend(r, w)
@@ -187,7 +185,7 @@ func (d *Restored) Stop(ctx context.Context) (left int, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.leave()
-	left = d.server.stop(ctx)
+	left = d.server.End(ctx)
 	if d.socket != nil {
 		err = d.socket.Close()
 		d.socket = nil

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeboat/internal/cell"
 	"lifeboat/internal/testenv"
 	"lifeboat/restore"
 )
@@ -51,7 +52,7 @@ func TestLab(t *testing.T) {
 			if !strings.HasPrefix(i.Network, "none") || i.User != "postgres" && os.Geteuid() == 0 || !i.Separate {
 				t.Errorf("isolation is %+v", i)
 			}
-			log, err := os.ReadFile(d.server.log)
+			log, err := os.ReadFile(filepath.Join(d.server.Dir, labLog))
 			must(t, err)
 			if strings.Contains(string(log), "starting up") || strings.Contains(string(log), "external PID") {
 				t.Errorf("the log complains: %s", log)
@@ -60,7 +61,7 @@ func TestLab(t *testing.T) {
 			if left != 0 || err != nil {
 				t.Errorf("%d left, %v", left, err)
 			}
-			if b, err := os.ReadFile(d.server.log); err != nil || !strings.Contains(string(b), "database system is shut down") {
+			if b, err := os.ReadFile(filepath.Join(d.server.Dir, labLog)); err != nil || !strings.Contains(string(b), "database system is shut down") {
 				t.Errorf("it did not stop by itself: %v: %s", err, b)
 			}
 		})
@@ -114,17 +115,19 @@ func TestLabWithoutNamespaces(t *testing.T) {
 	k := take(t, New(pg.DSN("postgres", "postgres"), ""), nil)
 	l, dir := k.lab(t, pg.Bin), scratch(t, "data")
 	k.bring(t, l, dir)
-	s := &server{dir: dir, log: filepath.Join(dir, ours, "start.log"), unwatch: func() bool { return true }}
-	must(t, s.spawn(filepath.Join(pg.Bin, "postgres"), append([]string{"-D", dir}, labSettings(dir, k.manifest.Version)...), l.Owner, false))
-	must(t, s.ready(t.Context()))
-	if own, err := ownNetwork(s.pid); own || err != nil {
-		t.Errorf("it has a network of its own: %t %v", own, err)
+	p := program(pg.Bin, dir, l.Owner, k.manifest.Version)
+	p.Shared = true
+	s, err := cell.Start(t.Context(), p)
+	must(t, err)
+	must(t, ready(t.Context(), s))
+	if !strings.Contains(s.Network, "as it was asked for") {
+		t.Errorf("it has a network of its own: %s", s.Network)
 	}
-	if n := len(s.left()); n < 4 {
+	if n := len(cell.Left(dir)); n < 4 {
 		t.Errorf("%d processes of a server that runs", n)
 	}
-	s.kill()
-	if left := s.left(); len(left) > 0 {
+	s.Kill()
+	if left := cell.Left(dir); len(left) > 0 {
 		t.Errorf("%v outlive the server", left)
 	}
 }
@@ -139,7 +142,7 @@ func TestLabFails(t *testing.T) {
 		k.bring(t, l, dir)
 		change(l, dir)
 		_, err := l.Start(ctx, dir)
-		if left := (&server{dir: dir}).left(); len(left) > 0 {
+		if left := cell.Left(dir); len(left) > 0 {
 			t.Errorf("%v are left", left)
 		}
 		return err
@@ -179,7 +182,7 @@ func TestLabEndsWithContext(t *testing.T) {
 	db, err := l.Start(ctx, dir)
 	must(t, err)
 	cancel()
-	wait(t, "the server outlives its context", func() bool { return len((&server{dir: dir}).left()) == 0 })
+	wait(t, "the server outlives its context", func() bool { return len(cell.Left(dir)) == 0 })
 	if left, err := db.Stop(t.Context()); left != 0 || err != nil {
 		t.Error(left, err)
 	}
@@ -203,11 +206,11 @@ func holdLab(dir string) error {
 	if owner != "" {
 		l.Owner = owners(owner)
 	}
-	s, err := launch(context.Background(), l.Bin, dir, l.Owner, 150000)
+	s, err := cell.Start(context.Background(), program(l.Bin, dir, l.Owner, 150000))
 	if err != nil {
 		return err
 	}
-	if err := s.ready(context.Background()); err != nil {
+	if err := ready(context.Background(), s); err != nil {
 		return err
 	}
 	d := &Restored{lab: l, server: s}
@@ -238,13 +241,12 @@ func TestLabDies(t *testing.T) {
 		t.Fatal(line, err)
 	}
 	time.Sleep(200 * time.Millisecond)
-	s := &server{dir: dir}
-	if n := len(s.left()); n < 5 {
+	if n := len(cell.Left(dir)); n < 5 {
 		t.Errorf("%d processes of a server that works", n)
 	}
 	must(t, cmd.Process.Signal(syscall.SIGKILL))
 	_ = cmd.Wait() // it was killed
-	wait(t, "the server outlives the process", func() bool { return len(s.left()) == 0 })
+	wait(t, "the server outlives the process", func() bool { return len(cell.Left(dir)) == 0 })
 }
 
 func owners(text string) *restore.Owner {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lifeboat/internal/cell"
 	"lifeboat/internal/phrase"
 	"lifeboat/verify"
 )
@@ -64,7 +65,7 @@ func (d *Restored) Baseline(ctx context.Context, _ verify.Reached) (*verify.Base
 
 // counted reads the file of the snapshot; nil where it has none.
 func (d *Restored) counted() (*Baseline, error) {
-	root, err := os.OpenRoot(d.server.dir)
+	root, err := os.OpenRoot(d.server.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -166,8 +167,8 @@ func (d *Restored) dump(ctx context.Context, into *references, line uint64, from
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(d.lab.Bin, "pg_waldump"), "-p", filepath.Join(d.server.dir, "pg_wal"), "-t", strconv.FormatUint(line, 10), "-s", from.String(), "-e", to.String())
-	cmd.Dir, cmd.Env, cmd.SysProcAttr = d.server.dir, plainEnvironment(), as(d.lab.Owner) // without this process it ends when nobody reads what it writes
+	cmd := exec.CommandContext(ctx, filepath.Join(d.lab.Bin, "pg_waldump"), "-p", filepath.Join(d.server.Dir, "pg_wal"), "-t", strconv.FormatUint(line, 10), "-s", from.String(), "-e", to.String())
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = d.server.Dir, cell.Environment(), cell.As((*cell.User)(d.lab.Owner)) // without this process it ends when nobody reads what it writes
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

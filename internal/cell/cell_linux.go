@@ -1,4 +1,4 @@
-package postgres
+package cell
 
 import (
 	"errors"
@@ -9,16 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"lifeboat/restore"
 )
 
-// attributes let a child die with this process and run as owner; apart gives it a network, processes and shared memory of its own.
+// attributes let a child die with this process, of orphan, and run as somebody; apart gives it a network, processes and shared memory of its own.
 //
-// With processes of its own its first one takes all others with it when it is killed. Without, it is asked to end them itself.
-func attributes(owner *restore.Owner, apart bool) *syscall.SysProcAttr {
-	a := as(owner)
-	a.Pdeathsig = syscall.SIGQUIT
+// With processes of its own its first one takes all others with it when it is killed.
+func attributes(u *User, apart bool, orphan syscall.Signal) *syscall.SysProcAttr {
+	a := As(u)
+	a.Pdeathsig = orphan
 	if !apart {
 		return a
 	}
@@ -66,14 +64,14 @@ func worksIn(pid int, dir string) bool {
 	return err == nil && slices.Contains(strings.Split(string(line), "\x00"), dir)
 }
 
-// isPostgres reports whether a process runs a server: others in its directory are somebody's who looks at it.
-func isPostgres(pid int) bool {
-	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-	return err == nil && strings.TrimSpace(string(name)) == "postgres"
+// called is the name of a process.
+func called(pid int) string {
+	name, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm")) // it may have ended
+	return strings.TrimSpace(string(name))
 }
 
-// reachable is a name for an open directory that fits into the address of a socket, however long its path is.
-func reachable(dir *os.File) string {
+// Reachable is a name for an open directory that fits into the address of a socket, however long its path is.
+func Reachable(dir *os.File) string {
 	if len(dir.Name()) <= maxSocketDir {
 		return dir.Name()
 	}
