@@ -16,6 +16,7 @@ import (
 	"lifeboat/policies"
 	"lifeboat/repository"
 	"lifeboat/restore"
+	"lifeboat/source/mysql"
 	"lifeboat/source/postgres"
 	"lifeboat/source/sqlite"
 	"lifeboat/verify"
@@ -67,7 +68,21 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
 		}
 		return &postgres.Lab{Manifest: m, Replay: w.replay, Bin: bin, Owner: whom}, nil
-	case config.Files, config.MySQL:
+	case config.MySQL:
+		m, err := mysql.ParseManifest(root.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		programs, err := mysql.FindPrograms(ctx, m, "", true)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
+		}
+		whom, err := owner("", "mysql", true)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
+		}
+		return &mysql.Lab{Manifest: m, Programs: programs, Owner: whom}, nil
+	case config.Files:
 	}
 	return nil, fmt.Errorf("%w: databases of the engine %s are not started by this version", verify.ErrUnavailable, root.Engine)
 }

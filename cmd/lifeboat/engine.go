@@ -115,12 +115,10 @@ func (a *app) mysql(ctx context.Context, g goal) (*engine, error) {
 	}
 	return &engine{
 		sink: func(size int64) (sink, error) {
-			d, err := restore.NewDirectory(g.to, size)
+			d, err := mysql.NewSink(l, m, programs, size)
 			if err != nil {
 				return nil, err
 			}
-			d.Owner, d.Key = l.Owner, mysql.Key
-			d.Prepare = func(ctx context.Context, dir string) error { return programs.Prepare(ctx, l, m, dir) }
 			return d, nil
 		},
 		tell: func() error {

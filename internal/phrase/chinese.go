@@ -158,6 +158,11 @@ var chinese = map[Phrase]string{
 	PostgresArchiving:  "关闭",
 	PostgresLimitation: "服务器与本主机共用内核，以及其用户可读取的文件系统（包括其中的 Unix 套接字）；外部表与 dblink 已被切断",
 
+	MariaLimitation: "服务器与本主机共用内核，以及其用户可读取的文件系统（包括其中的 Unix 套接字）；原服务器的账户、插件、事件与复制均不生效",
+	CheckTables:     "对 %[2]d 个数据库的 %[1]d 张表执行 CHECK TABLE",
+	CheckNot:        "未检查：%d 张表，其引擎不支持 CHECK TABLE",
+	OrphanRows:      "%[1]s：%[2]d 行按外键 %[3]s 引用了 %[4]s 中不存在的行",
+
 	StatementLate:     "语句未在时限内结束",
 	StatementWrites:   "语句执行写入，而此处只允许读取",
 	StatementNoRow:    "语句未返回任何行",

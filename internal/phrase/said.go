@@ -158,7 +158,7 @@ const (
 	GapSlot        Phrase = "its slot was removed from the server"
 )
 
-// What the engines say of how they looked, and of statements that went wrong (source/sqlite, source/postgres). Network, listening and archiving are of the isolation.
+// What the engines say of how they looked, and of statements that went wrong (source/sqlite, source/postgres, source/mysql). Network, listening and archiving are of the isolation.
 const (
 	SQLiteNetwork    Phrase = "none: a file is read, by no server"
 	SQLiteListening  Phrase = "nothing listens"
@@ -174,6 +174,11 @@ const (
 	PostgresListening  Phrase = "no address; a Unix socket in the data directory, which only its owner may enter"
 	PostgresArchiving  Phrase = "off"
 	PostgresLimitation Phrase = "the server shares the kernel and the file systems of this host, as far as its user may read them, Unix sockets among them; foreign tables and dblink are cut off"
+
+	MariaLimitation Phrase = "the server shares the kernel and the file systems of this host, as far as its user may read them, Unix sockets among them; accounts, plugins, events and replication of the original do not count"
+	CheckTables     Phrase = "CHECK TABLE of %d tables in %d databases"
+	CheckNot        Phrase = "not checked: %d tables whose engine has no CHECK TABLE"
+	OrphanRows      Phrase = "%s: %d rows refer by %s to rows of %s that are not there"
 
 	StatementLate     Phrase = "the statement did not end in time"
 	StatementWrites   Phrase = "the statement writes, and may only read"

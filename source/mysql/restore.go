@@ -41,8 +41,8 @@ const (
 	pidFile    = "lifeboat.pid"
 )
 
-// Key is what stands in a data directory without which the server refuses it: the tables of its users.
-const Key = "mysql"
+// key is what stands in a data directory without which the server refuses it: the tables of its users.
+const key = "mysql"
 
 // ParseManifest reads the manifest of a tree.
 func ParseManifest(b []byte) (m Manifest, err error) {
@@ -54,6 +54,17 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 	}
 	_, err = parseVersion(m.Version)
 	return m, err
+}
+
+// NewSink prepares a directory for size bytes of a snapshot, which becomes a data directory in it. Errors are those of restore.NewDirectory.
+func NewSink(l Layout, m Manifest, p Programs, size int64) (*restore.Directory, error) {
+	d, err := restore.NewDirectory(l.Dir, size)
+	if err != nil {
+		return nil, err
+	}
+	d.Owner, d.Key = l.Owner, key
+	d.Prepare = func(ctx context.Context, dir string) error { return p.prepare(ctx, l, m, dir) }
+	return d, nil
 }
 
 // FindPrograms finds what a restore of m needs, in bin where it is not empty.
@@ -83,9 +94,9 @@ func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Pr
 	return p, fmt.Errorf("%w: %s", ErrTool, installPrograms[0])
 }
 
-// Prepare makes what was restored to dir a data directory: files of a server become consistent, as after a crash; SQL is loaded into a new server where one is to be started, and
+// prepare makes what was restored to dir a data directory: files of a server become consistent, as after a crash; SQL is loaded into a new server where one is to be started, and
 // else stays as it is. A configuration comes beside it that knows nothing of the original's surroundings. Programs run as the owner.
-func (p Programs) Prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
+func (p Programs) prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
 	switch {
 	case m.Mode == Physical:
 		if err := run(ctx, l.Owner, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {

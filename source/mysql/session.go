@@ -143,9 +143,11 @@ func (s *session) rows(sql string) (out [][]string, err error) {
 	for i := range r.RowNumber() {
 		row := make([]string, r.ColumnNumber())
 		for j := range row {
-			if row[j], err = r.GetString(i, j); err != nil {
+			v, err := r.GetString(i, j)
+			if err != nil {
 				return nil, err
 			}
+			row[j] = strings.Clone(v) // it stands in memory that the next answer may use
 		}
 		out = append(out, row)
 	}
