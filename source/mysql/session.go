@@ -25,8 +25,9 @@ type session struct {
 	*client.Conn
 	at      *server
 	version version
-	secure  bool // by TLS
-	peer    int  // process at the other end of a Unix socket; 0 where nobody knows
+	secure  bool     // by TLS
+	peer    int      // process at the other end of a Unix socket; 0 where nobody knows
+	raw     net.Conn // of Conn, which only the goroutine that asks may use
 	stop    func() bool
 }
 
@@ -74,7 +75,7 @@ func dial(ctx context.Context, at *server) (*session, error) {
 		}
 		return nil, err
 	}
-	s.stop = context.AfterFunc(ctx, func() { _ = s.Close() }) // who waits for it is told
+	s.stop = context.AfterFunc(ctx, func() { _ = s.raw.Close() }) // who waits for it is told
 	rows, err := s.rows("SELECT VERSION()")
 	if err == nil {
 		s.version, err = parseVersion(rows[0][0])
@@ -107,7 +108,7 @@ func connect(ctx context.Context, at *server, secure bool) (*session, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.peer = peerOf(c)
+		s.raw, s.peer = c, peerOf(c)
 		stop = context.AfterFunc(ctx, func() { _ = c.Close() }) // the handshake knows no context
 		return c, nil
 	}
