@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -248,7 +249,10 @@ func TestMariaDBChanges(t *testing.T) {
 				m.Query("crm", fmt.Sprintf("INSERT INTO first VALUES (%d)", i))
 				m.Query("crm", fmt.Sprintf("INSERT INTO second VALUES (%d)", i))
 			})
+			var pause sync.Mutex
 			repeat(func(i int) {
+				pause.Lock()
+				defer pause.Unlock()
 				for _, sql := range []string{"CREATE TABLE t%[1]d (id INT PRIMARY KEY, n INT) ENGINE=InnoDB", "INSERT INTO t%[1]d VALUES (1, 1), (2, 2)", "ALTER TABLE t%[1]d ADD COLUMN more VARCHAR(20) DEFAULT 'x', ADD KEY (n)", "RENAME TABLE t%[1]d TO u%[1]d",
 					"ALTER TABLE u%[1]d DROP COLUMN n, ALGORITHM=COPY", "TRUNCATE TABLE u%[1]d", "INSERT INTO u%[1]d (id) VALUES (%[1]d)"} {
 					m.Query("crm", fmt.Sprintf(sql, i))
@@ -257,13 +261,29 @@ func TestMariaDBChanges(t *testing.T) {
 					m.Query("crm", fmt.Sprintf("DROP TABLE u%d", i))
 				}
 			})
-			for range 3 {
-				x.want(0, "backup", "crm")
+			for taken := 0; taken < 3; {
+				s := x.run("backup", "crm")
+				switch {
+				case s.code == 0:
+					taken++
+				case mode == "physical", !strings.Contains(s.err, "mariadb-dump: ") && !strings.Contains(s.err, "the definition of table"):
+					t.Error(s)
+					taken = 3
+				case t.Context().Err() != nil:
+					t.Fatal(s)
+				}
+				if mode == "logical" {
+					pause.Lock() // or a table changes in each
+					time.AfterFunc(400*time.Millisecond, pause.Unlock)
+				}
 			}
 			cancel()
 			wait.Wait()
 			m.Kill()
-			for _, id := range []string{"s2", "s3", "s4"} {
+			var rows []snapshotRow
+			x.must(json.Unmarshal([]byte(x.want(0, "snapshots", "crm", "--json").out), &rows))
+			for _, row := range rows {
+				id := row.ID
 				_, query := x.sailed("--at", "snapshot:"+id)
 				balanced(t, query)
 				var names []string
@@ -276,7 +296,7 @@ func TestMariaDBChanges(t *testing.T) {
 					}
 				}
 				got := query("crm", "SELECT (SELECT COUNT(*) FROM first) - (SELECT COUNT(*) FROM second), (SELECT COUNT(*) - COALESCE(MAX(a), 0) FROM second)")[0]
-				if got[0] != "0" && got[0] != "1" {
+				if mode == "physical" && got[0] != "0" && got[0] != "1" {
 					t.Errorf("%s: the tables without transactions are of different moments: %v", id, got)
 				}
 			}

@@ -24,22 +24,21 @@ const (
 // systemDatabases are the server's own.
 var systemDatabases = []string{"mysql", "information_schema", "performance_schema", "sys"}
 
-// logical is a dump. Until it is closed nobody can change the definition of a table, which would break it, nor write to one that no transaction covers.
+// logical is a dump. It locks nothing: a lock on definitions would wait for one who changes a table, and the dump for that table, and nobody would go on. A table whose definition changes
+// meanwhile makes it fail.
 type logical struct {
 	ses       *session
 	stop      func() // of the session's context
 	dump      string // program
 	databases []string
-	tool      *tool // that runs
+	before    map[[2]string]string // definitions, as the dump begins
+	tool      *tool                // that runs
 	head      prefix
 	manifest  Manifest
 	findings  []snapshot.Finding
 }
 
-// lockWait is how long a snapshot waits for those who are changing the definition of a table, seconds.
-const lockWait = 60
-
-// openLogical keeps definitions as they are.
+// openLogical looks what there is to dump.
 func (s *Source) openLogical(ctx context.Context, from *session, how choice) (_ snapshot.View, err error) {
 	own, stop := context.WithCancel(ctx)
 	v := &logical{dump: how.tool, stop: stop}
@@ -51,10 +50,8 @@ func (s *Source) openLogical(ctx context.Context, from *session, how choice) (_ 
 	if v.ses, err = dial(own, from.at); err != nil {
 		return nil, err
 	}
-	for _, sql := range []string{fmt.Sprintf("SET SESSION lock_wait_timeout = %d, wait_timeout = 31536000, net_write_timeout = 600", lockWait), "BACKUP STAGE START", "BACKUP STAGE BLOCK_DDL"} {
-		if _, err := v.ses.rows(sql); err != nil {
-			return nil, err
-		}
+	if _, err := v.ses.rows("SET SESSION wait_timeout = 31536000, time_zone = '+00:00'"); err != nil {
+		return nil, err
 	}
 	rows, err := v.ses.rows("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA ORDER BY 1")
 	if err != nil {
@@ -64,6 +61,15 @@ func (s *Source) openLogical(ctx context.Context, from *session, how choice) (_ 
 		if !slices.Contains(systemDatabases, r[0]) {
 			v.databases = append(v.databases, r[0])
 		}
+	}
+	if v.before, err = v.definitions(); err != nil {
+		return nil, err
+	}
+	if others, err := v.ses.value(notTransactional); err != nil {
+		return nil, err
+	} else if others != "0" {
+		v.findings = append(v.findings, snapshot.Finding{Name: "not of one moment", Level: snapshot.Warn, Detail: others + " tables are not of InnoDB: each is in the snapshot as it was when it was read",
+			Fix: "ALTER TABLE <table> ENGINE = InnoDB; or take physical snapshots"})
 	}
 	settings, err := v.ses.variables()
 	if err != nil {
@@ -191,7 +197,38 @@ func (d *dumped) end() error {
 	if !d.data {
 		return nil
 	}
+	if err := d.v.unchanged(); err != nil {
+		return err
+	}
 	return d.v.located()
+}
+
+// definitions says of each table something that is another once its definition, or the file of its rows, is another.
+func (v *logical) definitions() (map[[2]string]string, error) {
+	rows, err := v.ses.rows(`SELECT t.TABLE_SCHEMA, t.TABLE_NAME, CONCAT_WS(' ', t.ENGINE, t.CREATE_TIME, t.TABLE_COLLATION, t.CREATE_OPTIONS) FROM information_schema.TABLES t
+		WHERE t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND t.TABLE_SCHEMA NOT IN (` + systemList + `)`)
+	if err != nil {
+		return nil, err
+	}
+	out := map[[2]string]string{}
+	for _, r := range rows {
+		out[[2]string{r[0], r[1]}] = r[2]
+	}
+	return out, nil
+}
+
+// unchanged makes sure that no table got another definition while it may have been read: its rows would be of another moment than that, and than all others.
+func (v *logical) unchanged() error {
+	after, err := v.definitions()
+	if err != nil {
+		return err
+	}
+	for name, was := range v.before {
+		if is, ok := after[name]; ok && is != was {
+			return hinted{fmt.Errorf("the definition of table %s changed while the snapshot was taken", qualified(name[:]...)), "repeat it when nobody changes tables; physical snapshots withstand that"}
+		}
+	}
+	return nil
 }
 
 // prefix keeps the beginning of a dump, where its position stands, and its end, where the GTID does.
@@ -238,9 +275,6 @@ func (v *logical) located() error {
 
 // Summary implements snapshot.View.
 func (v *logical) Summary() (s snapshot.Summary, err error) {
-	if _, err := v.ses.rows("BACKUP STAGE END"); err != nil {
-		return s, describe("snapshot", v.ses.at, hinted{fmt.Errorf("the lock on definitions of tables was lost meanwhile: %w", err), backupHint})
-	}
 	return v.manifest.summary(v.findings)
 }
 
@@ -250,7 +284,7 @@ func (v *logical) Close() error {
 		v.tool.close()
 	}
 	if v.ses != nil {
-		v.ses.close() // and with it the lock
+		v.ses.close()
 	}
 	v.stop()
 	return nil
