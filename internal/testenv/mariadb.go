@@ -30,7 +30,7 @@ func StartMariaDB(t TB, lines ...string) *MariaDB {
 	base := tempDir(t)
 	must(t, give(base))
 	m := &MariaDB{Dir: filepath.Join(base, "data"), Base: base, Port: FreePort(t), t: t}
-	conf := append([]string{"[mariadbd]", "datadir=" + m.Dir, "socket=" + m.Socket(), "pid_file=" + filepath.Join(base, "pid"), "log_error=" + filepath.Join(base, "log"),
+	conf := append([]string{"[mariadbd]", "datadir=" + m.Dir, "tmpdir=" + base, "socket=" + m.Socket(), "pid_file=" + filepath.Join(base, "pid"), "log_error=" + filepath.Join(base, "log"),
 		"bind_address=127.0.0.1", fmt.Sprintf("port=%d", m.Port), "log_bin=binlog", "server_id=1", "binlog_format=ROW", "innodb_flush_log_at_trx_commit=2", "innodb_buffer_pool_size=64M"}, lines...)
 	must(t, os.WriteFile(m.configuration(), []byte(strings.Join(conf, "\n")+"\n"), 0o600))
 	must(t, give(m.configuration()))
@@ -87,7 +87,9 @@ func (m *MariaDB) end(how syscall.Signal) {
 // Run runs a program as the user that the server runs as, and returns what it prints.
 func (m *MariaDB) Run(program string, args ...string) string {
 	m.t.Helper()
-	out, err := command(m.t.Context(), program, args...).CombinedOutput()
+	cmd := command(m.t.Context(), program, args...)
+	cmd.Env = append(cmd.Env, "TMPDIR="+m.Base) // a server that starts removes all temporary tables in its directory
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		m.t.Fatalf("%s %s: %v: %s", program, strings.Join(args, " "), err, out)
 	}

@@ -16,6 +16,7 @@ var (
 	ErrVersion = errors.New("the server's version is not supported")
 	ErrTool    = errors.New("a program of the server is needed")
 	ErrRemote  = errors.New("the server's files cannot be read here")
+	ErrLayout  = errors.New("the server's files could not be restored elsewhere")
 )
 
 // hints say what to do next, by error code. <user> is the one of the DSN. Codes: https://mariadb.com/kb/en/mariadb-error-code-reference/

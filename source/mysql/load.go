@@ -31,11 +31,11 @@ func (p Programs) load(ctx context.Context, l Layout, m Manifest, dir string) (e
 			return err
 		}
 	}
-	if err := run(ctx, l.Owner, p.install, "--no-defaults", "--datadir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"); err != nil {
+	if err := run(ctx, l.Owner, dir, p.install, "--no-defaults", "--datadir="+dir, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"); err != nil {
 		return err
 	}
 	private := filepath.Join(dir, "lifeboat-load.cnf")
-	if err := os.WriteFile(private, []byte(l.configuration(m)+"skip_networking\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\nlog_error = lifeboat-load.log\npid_file = lifeboat-load.pid\n"), 0o600); err != nil {
+	if err := os.WriteFile(private, []byte(l.configuration(m)+"skip_networking\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\ntmpdir = .\nlog_error = lifeboat-load.log\npid_file = lifeboat-load.pid\n"), 0o600); err != nil {
 		return err
 	}
 	if l.Owner != nil {

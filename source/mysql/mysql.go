@@ -82,6 +82,9 @@ func (s *Source) choose(ctx context.Context, ses *session) (c choice, err error)
 		if c.tool, err = findTool(ctx, backupPrograms, ses.version); err == nil {
 			c.local, err = ses.beside(ctx)
 		}
+		if err == nil {
+			err = ses.movable()
+		}
 		if err == nil || ctx.Err() != nil {
 			return c, err
 		}

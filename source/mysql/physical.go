@@ -126,6 +126,8 @@ func (v *physical) items(ctx context.Context, yield func(snapshot.Item) bool) er
 			}
 		}
 		switch base := path.Base(name); {
+		case strings.HasSuffix(base, ".isl"): // it would lead a restored server to the original's file
+			return hinted{fmt.Errorf("%w: %s says that a table stands outside of the data directory", ErrLayout, item.Name), "take logical snapshots (mode: logical)"}
 		case v.names[item.Name]:
 			return fmt.Errorf("%w: %s comes twice", errArchive, item.Name)
 		case slices.Contains(infoFiles, base):

@@ -99,7 +99,7 @@ func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Pr
 func (p Programs) prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
 	switch {
 	case m.Mode == Physical:
-		if err := run(ctx, l.Owner, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
+		if err := run(ctx, l.Owner, dir, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
 			return fmt.Errorf("prepare the restored files: %w", err)
 		}
 	case p.server == "":
@@ -115,9 +115,14 @@ func (p Programs) prepare(ctx context.Context, l Layout, m Manifest, dir string)
 // prepareMemory is what the redo log may use while it is replayed, bytes.
 const prepareMemory = 512 << 20
 
-// plainValue reports whether a setting's value can be written without quotes.
+// inFile is a path as a configuration holds it, where # begins a comment.
+func inFile(path string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
+}
+
+// plainValue reports whether a setting's value can be written without quotes, and names no place.
 func plainValue(s string) bool {
-	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:;./-") == ""
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:;.-") == ""
 }
 
 // configuration is a lifeboat.cnf with nothing of the original but what its files need.
@@ -127,13 +132,14 @@ func (l Layout) configuration(m Manifest) string {
 # no network, no replica, no event, no binary log. Take from the original's configuration what is missed, before it serves anybody.
 [mariadbd]
 datadir = %[1]s
+tmpdir = %[1]s
 socket = %[2]s
-pid_file = %[1]s/%[3]s
-log_error = %[1]s/%[4]s
+pid_file = %[3]s
+log_error = %[4]s
 skip_slave_start
 skip_log_bin
 event_scheduler = OFF
-`, l.Dir, socketFile, pidFile, logFile)
+`, inFile(l.Dir), socketFile, inFile(filepath.Join(l.Dir, pidFile)), inFile(filepath.Join(l.Dir, logFile)))
 	if l.Port == 0 {
 		b.WriteString("skip_networking\n")
 	} else {
@@ -163,8 +169,15 @@ func (p Programs) Boot(ctx context.Context, l Layout) (string, error) {
 	if _, err := serve(ctx, cmd, dir, filepath.Join(dir, logFile)); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("it runs as process %d: connect with mariadb --socket=%s, as a user of the original; stop it with kill %d", cmd.Process.Pid, socket, cmd.Process.Pid), nil
+	connect := "mariadb --socket=" + socket
+	if len(socket) > maxSocket {
+		connect = fmt.Sprintf("cd '%s' && mariadb --socket=%s", dir, socketFile)
+	}
+	return fmt.Sprintf("it runs as process %d: connect with %s, as a user of the original; stop it with kill %d", cmd.Process.Pid, connect, cmd.Process.Pid), nil
 }
+
+// maxSocket is the longest path that fits into the address of a socket, bytes.
+const maxSocket = 107
 
 // serve starts a server in dir, and waits until it takes connections at its socket there. How it ends is sent.
 func serve(ctx context.Context, cmd *exec.Cmd, dir, log string) (ended chan error, err error) {

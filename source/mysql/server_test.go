@@ -192,3 +192,34 @@ func TestPhysicalNoLog(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 }
+
+// TestLayout takes no physical snapshot of a server whose files are not all in its data directory: what comes back would lead to the original's.
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	m := testenv.StartMariaDB(t)
+	outside := filepath.Join(m.Base, "outside")
+	m.Run("mkdir", outside)
+	m.Query("", "CREATE DATABASE crm")
+	m.Query("crm", "CREATE TABLE t (a INT PRIMARY KEY) ENGINE=InnoDB DATA DIRECTORY='"+outside+"'")
+	s := New(m.DSN("root", ""), "")
+	if f := levels(t, s)["mode"]; !strings.Contains(f.Detail, "logical") || !strings.Contains(f.Detail, outside) {
+		t.Errorf("%+v", f)
+	}
+	s.Mode = Physical
+	if _, err := s.Open(t.Context(), nil); !errors.Is(err, ErrLayout) {
+		t.Errorf("%v", err)
+	}
+	m.Query("crm", "DROP TABLE t")
+	v, err := s.Open(t.Context(), nil)
+	must(t, err)
+	m.Query("crm", "CREATE TABLE u (a INT PRIMARY KEY) ENGINE=InnoDB DATA DIRECTORY='"+outside+"'") // while it is taken
+	if _, err := readAll(t.Context(), v, nil); err != nil && !errors.Is(err, ErrLayout) {
+		t.Error(err)
+	}
+	must(t, v.Close())
+	for _, value := range []string{"/var/lib/mysql/ibdata1:12M:autoextend", "a b", "x\ny=1", ""} {
+		if plainValue(value) {
+			t.Errorf("%q comes into the configuration of a restored server", value)
+		}
+	}
+}

@@ -243,6 +243,31 @@ func (s *session) beside(ctx context.Context) (*local, error) {
 	return l, nil
 }
 
+// movable makes sure that the server's files can stand in any one directory: a restored server that knew where files of the original stand, outside of its data directory, would open those.
+func (s *session) movable() error {
+	files := "FILENAME FROM information_schema.INNODB_SYS_TABLESPACES"
+	if s.version.major == oldestMajor && s.version.minor < 6 {
+		files = "PATH FROM information_schema.INNODB_SYS_DATAFILES"
+	}
+	row, err := s.rows(`SELECT @@innodb_data_file_path, (SELECT GROUP_CONCAT(f SEPARATOR ', ') FROM (SELECT ` + strings.Replace(files, " ", " AS f ", 1) + `) files WHERE f LIKE '/%'),
+		(SELECT COUNT(*) FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE CURRENT_KEY_VERSION > 0)`)
+	if err != nil {
+		return err
+	}
+	elsewhere := func(what string) error {
+		return hinted{fmt.Errorf("%w: %s", ErrLayout, what), "take logical snapshots (mode: logical)"}
+	}
+	switch r := row[0]; { // one row always
+	case strings.Contains(r[0], "/"):
+		return elsewhere("innodb_data_file_path leads out of the data directory: " + r[0])
+	case r[1] != "":
+		return elsewhere("tables stand outside of the data directory: " + r[1][:min(len(r[1]), 300)])
+	case r[2] != "0":
+		return elsewhere(r[2] + " tablespaces are encrypted with keys that a snapshot does not hold")
+	}
+	return nil
+}
+
 // sizeOf adds up the files of a data directory that a snapshot holds, about, and makes sure that it can be read.
 func sizeOf(dir string) (size int64, err error) {
 	entries, err := os.ReadDir(dir)

@@ -144,11 +144,11 @@ func environment() []string {
 	}), "LC_ALL=C.UTF-8", "TZ=UTC")
 }
 
-// run runs a program to its end, without a server.
-func run(ctx context.Context, owner *restore.Owner, path string, args ...string) error {
+// run runs a program to its end, which keeps temporary files in dir: a server that starts removes all that others have in theirs.
+func run(ctx context.Context, owner *restore.Owner, dir, path string, args ...string) error {
 	var said tail
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = environment(), &said, &said
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(environment(), "TMPDIR="+dir), &said, &said
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = as(owner)
 	if err := cmd.Run(); err != nil {
