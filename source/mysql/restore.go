@@ -181,17 +181,17 @@ const maxSocket = 107
 
 // serve starts a server in dir, and waits until it takes connections at its socket there. How it ends is sent.
 func serve(ctx context.Context, cmd *exec.Cmd, dir, log string) (ended chan error, err error) {
+	at, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
 	cmd.Env, cmd.Dir = environment(), dir
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
 	ended = make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	at, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer at.Close()
 	for {
 		if answers(ctx, fmt.Sprintf("/proc/self/fd/%d/%s", at.Fd(), socketFile)) == nil { // however long the path is
 			return ended, nil
