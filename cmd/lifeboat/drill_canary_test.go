@@ -102,7 +102,7 @@ func TestDrillCanary(t *testing.T) {
 	x.caught(pg)
 	expect(x.drilledAs(3), evidence.Fail, "no such row, and no other", "somebody removed the row")
 	// As if so many attempts at a snapshot had failed that the row was deleted by us.
-	pg.Query("postgres", "INSERT INTO lifeboat_canary.canary (writer, number, value) SELECT 'lifeboat_crm_crm', g, 'x' FROM generate_series(9, 68) g")
+	pg.Query("postgres", "INSERT INTO lifeboat_canary.canary (writer, number, value, written) SELECT 'lifeboat_crm_crm', g, 'x', now() FROM generate_series(9, 68) g")
 	x.caught(pg)
 	expect(x.drilledAs(3), evidence.Inconclusive, "", "only 64 are kept")
 	expect(x.drilledAs(0, "--at", newest), evidence.Pass, "the row", "")

@@ -194,8 +194,9 @@ func TestMariaDBLogical(t *testing.T) {
 	most := stop()
 	x.row()
 	m.Query("crm", "UPDATE customer SET note = 'changed' WHERE id = 25000")
-	m.Query("crm", "DELETE FROM customer WHERE id = 40000")
-	if again := x.row(); again.Stored*3 > full.Stored {
+	m.Query("crm", "DELETE FROM customer WHERE id = 25001")
+	if again := x.row(); again.Stored*2 > full.Stored { // one chunk in the middle and those at both ends: of megabytes each, cut elsewhere in each repository
+
 		t.Errorf("full: %+v; with a row changed and one less: %+v", full, again)
 	}
 	m.Kill()
