@@ -120,8 +120,9 @@ type stretch struct {
 	data   []byte
 	events []snapshot.LogEvent
 	until  time.Time
-	before Proof // of what came before
-	lead   int   // bytes of the segment before from
+	before Proof  // of what came before
+	lead   int    // bytes of the segment before from
+	void   uint64 // where no log can be, behind data, up to the end of a segment
 	blocks *blocks
 }
 
@@ -137,7 +138,7 @@ func (s stretch) proof(ids *crypto.Hasher) Proof {
 }
 
 func (s stretch) to() snapshot.Pos {
-	return snapshot.Pos{Line: s.from.Line, Offset: s.from.Offset + uint64(len(s.data))}
+	return snapshot.Pos{Line: s.from.Line, Offset: s.from.Offset + uint64(len(s.data)) + s.void}
 }
 
 // since is the part of s from an offset on.
@@ -178,6 +179,11 @@ func (c *capture) add(p snapshot.LogPiece) error {
 		return fmt.Errorf("capture the log: a piece from %s where %s was due: a fault of lifeboat", p.From, at)
 	}
 	c.open.data = append(c.open.data, p.Data...)
+	at := c.open.to()
+	if p.To != at && (p.To.Line != at.Line || p.To.Offset < at.Offset || !p.Segment) {
+		return fmt.Errorf("capture the log: a piece up to %s that ends at %s: a fault of lifeboat", p.To, at)
+	}
+	c.open.void = p.To.Offset - at.Offset
 	for len(c.early) > 0 && c.early[0].End <= c.open.to().Offset {
 		c.open.events, c.early = append(c.open.events, c.early[0]), c.early[1:]
 	}

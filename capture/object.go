@@ -275,10 +275,17 @@ func openHeader(keys Keys, name Name, signed []byte, head int, size int64) (*Hea
 	return h, nil
 }
 
+// noteMark comes before the note of an event: no escaped name has one.
+const noteMark = '\t'
+
 func encodeIndex(events []snapshot.LogEvent) []byte {
 	b := []byte(indexMagic)
 	for _, e := range events {
-		b = fmt.Appendf(b, "%s %016x %016x %d %s\n", e.Kind, e.Start, e.End, e.Time.UnixMicro(), snapshot.Escape(e.ID))
+		b = fmt.Appendf(b, "%s %016x %016x %d %s", e.Kind, e.Start, e.End, e.Time.UnixMicro(), snapshot.Escape(e.ID))
+		if e.Note != "" {
+			b = append(append(b, noteMark), snapshot.Escape(e.Note)...)
+		}
+		b = append(b, '\n')
 	}
 	return b
 }
@@ -290,18 +297,20 @@ func decodeIndex(b []byte) (out []snapshot.LogEvent, err error) {
 	}
 	for line := range bytes.Lines(rest) {
 		var e snapshot.LogEvent
-		f := strings.SplitN(strings.TrimSuffix(string(line), "\n"), " ", 5)
+		text, comment, noted := strings.Cut(strings.TrimSuffix(string(line), "\n"), string(noteMark))
+		f := strings.SplitN(text, " ", 5)
 		if len(f) != 5 || len(f[1]) != 16 || len(f[2]) != 16 {
 			return nil, fmt.Errorf("read the index of a log object: line %.80q: %w", line, crypto.ErrDamaged)
 		}
-		var err1, err2, err3, err4 error
+		var err1, err2, err3, err4, err5 error
 		e.Kind = snapshot.EventKind(f[0])
 		e.Start, err1 = strconv.ParseUint(f[1], 16, 64)
 		e.End, err2 = strconv.ParseUint(f[2], 16, 64)
 		micro, err3 := strconv.ParseInt(f[3], 10, 64)
 		e.Time = time.UnixMicro(micro).UTC()
 		e.ID, err4 = snapshot.Unescape(f[4])
-		if err := errors.Join(err1, err2, err3, err4); err != nil || e.End < e.Start || len(out) > 0 && e.End < out[len(out)-1].End {
+		e.Note, err5 = snapshot.Unescape(comment)
+		if err := errors.Join(err1, err2, err3, err4, err5); err != nil || noted && comment == "" || e.End < e.Start || len(out) > 0 && e.End < out[len(out)-1].End {
 			return nil, fmt.Errorf("read the index of a log object: line %.80q: %w", line, crypto.ErrDamaged)
 		}
 		out = append(out, e)

@@ -221,7 +221,7 @@ func (x *objectReader) log(ctx context.Context, t target.Target, o Object) error
 	if err := x.frames(ctx, t, o, at, h.frames[h.index:], h.bodySum, &x.whole); err != nil {
 		return err
 	}
-	if uint64(x.whole.Len()) != o.To.Offset-o.From.Offset {
+	if n, all := uint64(x.whole.Len()), o.To.Offset-o.From.Offset; n > all || n < all && o.Kind != Segment {
 		return fmt.Errorf("read %s: it holds %d bytes: %w", o, x.whole.Len(), crypto.ErrDamaged)
 	}
 	return nil

@@ -48,6 +48,9 @@ const (
 	Files    Engine = "files"
 )
 
+// HasLog reports whether an engine keeps a log that can be captured.
+func (e Engine) HasLog() bool { return e == Postgres || e == MySQL }
+
 // Mode is how snapshots of a MySQL source are taken. Empty is ModeAuto.
 type Mode string
 

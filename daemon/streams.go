@@ -25,7 +25,7 @@ func logsWanted(cfg *config.Config) map[string]config.Source {
 			continue
 		}
 		for _, name := range p.Sources {
-			if s, ok := cfg.Source(name); ok && s.Engine == config.Postgres {
+			if s, ok := cfg.Source(name); ok && s.Engine.HasLog() {
 				out[name] = s
 			}
 		}

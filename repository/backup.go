@@ -170,8 +170,8 @@ func (h *Host) take(ctx context.Context, b Backup, first *Copy, reader *Reader, 
 		chunks.Abort()
 		return nil, err
 	}
-	if t.From != t.To {
-		taken = h.moment() // a view with a log is consistent at its end
+	if !t.To.IsZero() {
+		taken = h.moment() // a view with a log is consistent at its end, or before
 	}
 	if err := release(); err != nil { // a source keeps its log as long as there is a view: it need not wait for the copies
 		chunks.Abort()

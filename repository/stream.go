@@ -82,7 +82,7 @@ func CaptureLog(ctx context.Context, c Config, s Stream) (err error) {
 	if err != nil {
 		return err
 	}
-	log, err := s.open(ctx, h, last, newest, opaque)
+	log, err := s.open(ctx, h, chain, last, newest, opaque)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func lockStream(dir, name, opaque string) (*os.File, error) {
 
 // open opens the log where capture stopped; at the first time where the newest snapshot ends, so that the log goes on from it. What
 // the server no longer has is a gap, which is recorded.
-func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest *journal.SnapshotBody, opaque string) (snapshot.Log, error) {
+func (s *Stream) open(ctx context.Context, h *Host, chain *journal.Chain, last *capture.Header, newest *journal.SnapshotBody, opaque string) (snapshot.Log, error) {
 	end, err := snapshot.ParsePos(newest.To)
 	if err != nil {
 		return nil, err
@@ -148,6 +148,13 @@ func (s *Stream) open(ctx context.Context, h *Host, last *capture.Header, newest
 	after := snapshot.LogEnd{System: newest.System, Pos: end}
 	if last != nil {
 		after = h.logEnd(last)
+		after.Whole, err = h.whole(ctx, chain, opaque, last.To)
+	}
+	if err == nil && after.Same == nil {
+		after.Manifest, err = h.manifest(ctx, newest)
+	}
+	if err != nil {
+		return nil, err
 	}
 	from := after.Pos
 	log, err := s.Source.OpenLog(ctx, after)
@@ -184,6 +191,73 @@ func (h *Host) logEnd(last *capture.Header) snapshot.LogEnd {
 		end.Same = func(b []byte) bool { return h.keys.IDs.NewHasher().LogRecord(b) == p.ID }
 	}
 	return end
+}
+
+// whole is up to where the line of end is captured in whole segments on a copy; without any, where its log begins.
+func (h *Host) whole(ctx context.Context, chain *journal.Chain, opaque string, end snapshot.Pos) (at uint64, err error) {
+	var begins uint64
+	var errs []error
+	for _, c := range h.Copies {
+		if c.Err != nil {
+			continue
+		}
+		objects, err := capture.List(ctx, c.Target, opaque)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %s: %w", c.Name, err))
+			continue
+		}
+		objects = slices.DeleteFunc(objects, func(o capture.Object) bool { return o.From.Line != end.Line || o.To.Offset > end.Offset })
+		slices.SortFunc(objects, func(a, b capture.Object) int { return further(b.Name, a.Name) })
+		reader, err := capture.NewReader(c.Target, chain)
+		if err != nil {
+			return 0, err
+		}
+		for _, o := range objects {
+			if o.Kind == capture.Segment && o.To.Offset <= at {
+				break
+			}
+			if _, _, err := reader.Header(ctx, o); err != nil {
+				continue // nothing is believed that is not signed
+			}
+			if o.Kind == capture.Segment {
+				at = o.To.Offset
+				break
+			}
+			if begins == 0 || o.From.Offset < begins {
+				begins = o.From.Offset
+			}
+		}
+	}
+	if len(errs) == len(h.Copies) {
+		return 0, errors.Join(errs...)
+	}
+	if at == 0 {
+		at = begins
+	}
+	return at, ctx.Err()
+}
+
+// manifest is that of a snapshot, from any copy; nil where there is none, or none can be read.
+func (h *Host) manifest(ctx context.Context, s *journal.SnapshotBody) ([]byte, error) {
+	for _, c := range h.Copies {
+		if c.Err != nil || s.Source == "" {
+			continue
+		}
+		r, err := Open(ctx, c.Target)
+		if err == nil {
+			err = r.UnlockHost(ctx, h.keys)
+		}
+		if err == nil {
+			var tree *snapshot.Tree
+			if tree, err = r.TreeOf(ctx, s); err == nil {
+				return tree.Root.Manifest, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
 }
 
 // leads reports whether log leads from where the newest snapshot ends to how far it was captured. Across lines it is not looked at: what

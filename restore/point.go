@@ -67,6 +67,17 @@ func ParsePoint(s string) (Point, error) {
 		}
 		at := h<<32 | l
 		return Point{Position: &at}, nil
+	case "binlog":
+		at, err := parseBinlog(value)
+		if err != nil {
+			return Point{}, fmt.Errorf("point %q: expected a file of the binary log and a position in it, such as binlog:mariadb-bin.000042:1234", s)
+		}
+		return Point{Position: &at}, nil
+	case "gtid":
+		if !isGTID(value) {
+			return Point{}, fmt.Errorf("point %q: expected the domain, server and number of a transaction such as gtid:0-1-1234", s)
+		}
+		return Point{Transaction: value}, nil
 	case "xid":
 		if n, err := strconv.ParseUint(value, 10, 32); err != nil || n == 0 {
 			return Point{}, fmt.Errorf("point %q: expected the number of a transaction such as xid:1234", s)
@@ -79,6 +90,39 @@ func ParsePoint(s string) (Point, error) {
 		return Point{Mark: value}, nil
 	}
 	return Point{}, fmt.Errorf("point %q: expected latest, snapshot:ID, or a time such as 2026-11-20T14:03:22Z or \"2026-11-20 14:03:22+08:00\"", s)
+}
+
+// parseBinlog reads the name of a file, or its number alone, a colon, and a byte.
+func parseBinlog(s string) (offset uint64, err error) {
+	colon := strings.LastIndexByte(s, ':')
+	if colon < 0 {
+		return 0, strconv.ErrSyntax
+	}
+	number := s[:colon]
+	number = number[strings.LastIndexByte(number, '.')+1:]
+	file, err1 := strconv.ParseUint(number, 10, 64-snapshot.BinlogBits)
+	at, err2 := strconv.ParseUint(s[colon+1:], 10, snapshot.BinlogBits)
+	return snapshot.BinlogOffset(file, at), errors.Join(err1, err2)
+}
+
+// isGTID reports whether s is that of one transaction, as it is written.
+func isGTID(s string) bool {
+	part := strings.Split(s, "-")
+	for i, p := range part {
+		n, err := strconv.ParseUint(p, 10, []int{32, 32, 64}[min(i, 2)])
+		if err != nil || strconv.FormatUint(n, 10) != p {
+			return false
+		}
+	}
+	return len(part) == 3
+}
+
+// position is an offset as p would be given it.
+func (c Candidate) position(offset uint64) string {
+	if c.Engine == "mysql" {
+		return snapshot.FormatBinlog(offset)
+	}
+	return fmt.Sprintf("lsn:%X/%X", offset>>32, uint32(offset))
 }
 
 // FormatID and ParseID are the text form of a snapshot's number: s and the number.
@@ -97,6 +141,7 @@ func ParseID(s string) (uint64, error) {
 // Candidate is a snapshot that could be restored.
 type Candidate struct {
 	Seq      uint64
+	Engine   string
 	Taken    time.Time
 	From, To snapshot.Pos // the log that the snapshot needs to be consistent, and holds
 	Log      uint64       // that goes on from it: a number of its source's

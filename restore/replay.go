@@ -102,8 +102,8 @@ func PlanReplay(ctx context.Context, all []Candidate, logs Logs, p Point) (*Repl
 			// A way into a line that was left: the server was restored to before this snapshot, or another took over.
 			w.why = fmt.Errorf("timeline %d is the newest, and no snapshot leads into it: back up, or choose another with --timeline %d", last, r.End.Line)
 		case r != nil && w.found != nil && r.stopped != w.found.stopped:
-			return nil, fmt.Errorf("%w: there are two of %s, at lsn:%X/%X of timeline %d and at lsn:%X/%X of timeline %d: choose one with --timeline, or by a time", ErrRefused,
-				w.named(), *w.found.Stop>>32, uint32(*w.found.Stop), w.found.stopped.line, *r.Stop>>32, uint32(*r.Stop), r.stopped.line)
+			return nil, fmt.Errorf("%w: there are two of %s, at %s of timeline %d and at %s of timeline %d: choose one with --timeline, or by a time", ErrRefused,
+				w.named(), all[i].position(*w.found.Stop), w.found.stopped.line, all[i].position(*r.Stop), r.stopped.line)
 		case r != nil && w.found != nil: // the same, by another way
 		case r != nil && (p.Transaction != "" || p.Mark != ""): // another line may have one of this name
 			w.found, w.ends = r, map[spot]bool{{w.number, w.end, 0}: true}
@@ -213,8 +213,8 @@ func (w *way) from(c Candidate) (*Replay, error) {
 	switch p := w.point; {
 	case p.Latest:
 		if hole := w.hole(r); hole != "" {
-			return nil, fmt.Errorf("%w: the captured log%s does not lead to its end: another copy may have what is missing (--from); --at lsn:%s goes up to it, and a new backup begins behind it",
-				ErrRefused, hole, offset(r.End))
+			return nil, fmt.Errorf("%w: the captured log%s does not lead to its end: another copy may have what is missing (--from); --at %s goes up to it, and a new backup begins behind it",
+				ErrRefused, hole, r.Snapshot.position(r.End.Offset))
 		}
 		return r, w.last(r)
 	case !p.Time.IsZero():
@@ -267,7 +267,7 @@ func (w *way) position(r *Replay) (*Replay, error) {
 		return nil, nil
 	}
 	if at > r.End.Offset {
-		w.why = fmt.Errorf("%X/%X is behind the captured log%s, which ends at %s", at>>32, uint32(at), w.hole(r), offset(r.End))
+		w.why = fmt.Errorf("%s is behind the captured log%s, which ends at %s", r.Snapshot.position(at), w.hole(r), r.Snapshot.position(r.End.Offset))
 		return nil, nil
 	}
 	if at == r.End.Offset {
@@ -303,9 +303,9 @@ func (w *way) event(r *Replay) (*Replay, error) {
 		w.why = fmt.Errorf("the captured log%s has no %s", w.hole(r), w.named())
 		return nil, nil
 	case found[0].Kind == snapshot.Abort:
-		return nil, fmt.Errorf("%w: %s was rolled back: give the position before or behind it: lsn:%X/%X", ErrRefused, w.named(), found[0].Start>>32, uint32(found[0].Start))
+		return nil, fmt.Errorf("%w: %s was rolled back: give the position before or behind it: %s", ErrRefused, w.named(), r.Snapshot.position(found[0].Start))
 	case len(found) > 1:
-		return nil, fmt.Errorf("%w: there are %d points of the %s: give the position: %s", ErrRefused, len(found), w.named(), positions(found))
+		return nil, fmt.Errorf("%w: there are %d points of the %s: give the position: %s", ErrRefused, len(found), w.named(), r.Snapshot.positions(found))
 	}
 	return w.stop(r, in, found[0], !w.point.Before), nil
 }
@@ -313,7 +313,7 @@ func (w *way) event(r *Replay) (*Replay, error) {
 // hole says, for a message, that there is log behind the end of a replay that cannot be reached; empty where there is none.
 func (w *way) hole(r *Replay) (text string) {
 	if on, ok := w.log.Behind(r.End); ok {
-		text = fmt.Sprintf(" (with a hole from %s to %s)", offset(r.End), offset(on))
+		text = fmt.Sprintf(" (with a hole from %s to %s)", r.Snapshot.position(r.End.Offset), r.Snapshot.position(on.Offset))
 	}
 	for _, b := range w.bad {
 		if b.From.Line == r.End.Line && b.To.Offset > r.End.Offset {
@@ -323,9 +323,6 @@ func (w *way) hole(r *Replay) (text string) {
 	return text
 }
 
-// offset is a position within its line as people write it.
-func offset(p snapshot.Pos) string { return fmt.Sprintf("%X/%X", p.Offset>>32, uint32(p.Offset)) }
-
 func (w *way) named() string {
 	if w.point.Mark != "" {
 		return "name " + w.point.Mark
@@ -333,12 +330,12 @@ func (w *way) named() string {
 	return "transaction " + w.point.Transaction
 }
 
-func positions(found []snapshot.LogEvent) (s string) {
+func (c Candidate) positions(found []snapshot.LogEvent) (s string) {
 	for i, e := range found {
 		if i > 0 {
 			s += ", "
 		}
-		s += fmt.Sprintf("lsn:%X/%X (%s)", e.End>>32, uint32(e.End), e.Time.UTC().Format(Time))
+		s += fmt.Sprintf("%s (%s)", c.position(e.End), e.Time.UTC().Format(Time))
 	}
 	return s
 }

@@ -25,6 +25,10 @@ type LogEnd struct {
 	// knows.
 	From, To uint64
 	Same     func(b []byte) bool
+	// Whole is up to where its line is captured in whole segments: who reads again from there completes the one that was open. 0 is not known.
+	Whole uint64
+	// Manifest is that of the newest snapshot; nil where none can be read.
+	Manifest []byte
 }
 
 // ErrLogGone is wrapped where an engine no longer has the log that was asked for.
@@ -45,7 +49,8 @@ type Log interface {
 
 // LogPiece is a stretch of an engine's log, as the engine writes it, byte for byte.
 type LogPiece struct {
-	From, To Pos    // To is the position behind the last byte; of the same line as From
+	// To is the position behind the last byte; of the same line as From. Where a segment ends it may be further: up to there no log can ever be.
+	From, To Pos
 	Data     []byte // valid until the next piece; may be empty, to move Until
 	Segment  bool   // a segment of the log ends at To
 	Events   []LogEvent
@@ -86,4 +91,5 @@ type LogEvent struct {
 	Start, End uint64 // offsets of its record, in the line of its piece
 	Time       time.Time
 	ID         string // the transaction's number, or the mark's name
+	Note       string // what else the engine tells people of it, in its own form; may be empty
 }

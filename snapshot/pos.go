@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Pos is a position in an engine's log. Line is the history it belongs to (a PostgreSQL timeline, a WAL salt, a binlog
-// server id and file); positions compare only within one line. Its text form is fixed-width and sorts as it compares.
+// Pos is a position in an engine's log. Line is the history it belongs to (a PostgreSQL timeline, a WAL salt); positions compare only within one line. Its text form is fixed-width and sorts as it compares.
 type Pos struct {
 	Line   uint64
 	Offset uint64
@@ -64,4 +63,21 @@ func (p *Pos) UnmarshalText(b []byte) error {
 		*p = q
 	}
 	return err
+}
+
+// BinlogBits is how many bits of an offset of MariaDB's binary log, the lowest, are the byte in a file; the others are the file's number.
+const BinlogBits = 40
+
+// BinlogOffset makes an offset of the number of a file and a byte in it.
+func BinlogOffset(file, at uint64) uint64 { return file<<BinlogBits | at }
+
+// SplitBinlog is the inverse of BinlogOffset.
+func SplitBinlog(offset uint64) (file, at uint64) {
+	return offset >> BinlogBits, offset & (1<<BinlogBits - 1)
+}
+
+// FormatBinlog is an offset as people write it and restore.ParsePoint reads it.
+func FormatBinlog(offset uint64) string {
+	file, at := SplitBinlog(offset)
+	return fmt.Sprintf("binlog:%06d:%d", file, at)
 }

@@ -81,7 +81,7 @@ func (d *drilling) lab(ctx context.Context, w drillWay) (verify.Engine, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", verify.ErrUnavailable, err)
 		}
-		return &mysql.Lab{Manifest: m, Programs: programs, Owner: whom}, nil
+		return &mysql.Lab{Manifest: m, Replay: w.replay, Programs: programs, Owner: whom}, nil
 	case config.Files:
 	}
 	return nil, fmt.Errorf("%w: databases of the engine %s are not started by this version", verify.ErrUnavailable, root.Engine)

@@ -106,23 +106,24 @@ func (a *app) mysql(ctx context.Context, g goal) (*engine, error) {
 	if l.Dir, err = filepath.Abs(g.to); err != nil {
 		return nil, err
 	}
-	if l.Owner, err = owner(g.owner, "mysql", g.start); err != nil {
+	if l.Owner, err = owner(g.owner, "mysql", g.start || len(g.replay.Log) > 0); err != nil {
 		return nil, err
 	}
-	programs, err := mysql.FindPrograms(ctx, m, g.bin, g.start)
+	run := g.start || len(g.replay.Log) > 0
+	programs, err := mysql.FindPrograms(ctx, m, g.bin, run)
 	if err != nil { // before anything is written
 		return nil, fmt.Errorf("%w: %w, or name their directory with --engine-bin", restore.ErrRefused, err)
 	}
 	return &engine{
 		sink: func(size int64) (sink, error) {
-			d, err := mysql.NewSink(l, m, programs, size)
+			d, err := mysql.NewSink(l, m, programs, size, g.replay)
 			if err != nil {
 				return nil, err
 			}
 			return d, nil
 		},
 		tell: func() error {
-			if m.Mode == mysql.Logical && !g.start {
+			if m.Mode == mysql.Logical && !run {
 				a.note("It is SQL, for a new server: mariadb --binary-mode <%[1]s/databases.sql, then the same with accounts.sql; or repeat with --start, which makes one.", g.to)
 			}
 			return nil

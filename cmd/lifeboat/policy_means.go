@@ -152,7 +152,7 @@ func belowFloor(r config.Retention) bool {
 // byLog divides the sources of a policy into those whose log it captures and the others.
 func byLog(cfg *config.Config, p config.Policy) (logged, others []string) {
 	for _, name := range p.Sources {
-		if s, _ := cfg.Source(name); p.Logs != "" && hasLog(s) {
+		if s, _ := cfg.Source(name); p.Logs != "" && s.Engine.HasLog() {
 			logged = append(logged, name)
 		} else {
 			others = append(others, name)
@@ -160,8 +160,6 @@ func byLog(cfg *config.Config, p config.Policy) (logged, others []string) {
 	}
 	return logged, others
 }
-
-func hasLog(s config.Source) bool { return s.Engine == config.Postgres }
 
 func copiesWords(c config.Copies) string {
 	var parts []string

@@ -65,7 +65,7 @@ func forecasts(cfg *config.Config, p past, now time.Time) (out []planned) {
 		for _, name := range policy.Sources {
 			s, _ := cfg.Source(name)
 			f := planned{Policy: policy.Name, Source: name}
-			f.forecast = policies.Forecast{Name: policy.Name, Schedule: daemon.ScheduleOf(policy), Retention: keep[name], Logs: policy.Logs != "" && hasLog(s)}
+			f.forecast = policies.Forecast{Name: policy.Name, Schedule: daemon.ScheduleOf(policy), Retention: keep[name], Logs: policy.Logs != "" && s.Engine.HasLog()}
 			if opaque, ok := p.opaque[name]; ok {
 				p.tell(cfg.StateDir, name, opaque, &f.forecast)
 				f.Known = true

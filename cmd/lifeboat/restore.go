@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/chunkstore"
+	"lifeboat/config"
 	"lifeboat/crypto"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -63,7 +64,7 @@ func (a *app) restore() *cobra.Command {
 	f.StringVar(&x.to, "to", "", "`DIR` to restore into: new or empty")
 	f.BoolVar(&x.reuse, "reuse", false, "restore over another state of the source in DIR, and write only what differs")
 	f.BoolVar(&x.yes, "yes", false, "do not ask before --reuse overwrites")
-	f.StringVar(&x.at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID, lsn:POSITION, xid:NUMBER or name:RESTORE-POINT")
+	f.StringVar(&x.at, "at", "latest", "`POINT`: latest, a time with a zone, snapshot:ID; in a log of PostgreSQL lsn:POSITION, xid:NUMBER or name:RESTORE-POINT, of MariaDB gtid:GTID or binlog:FILE:POSITION")
 	f.BoolVar(&x.before, "before", false, "leave out the transaction that the point names")
 	f.StringSliceVar(&x.without, "without", nil, "leave out the snapshot `ID`, which is damaged: an older one and its log may lead to the point, too")
 	f.Uint64Var(&x.timeline, "timeline", 0, "`N` is the timeline of the log that the restore ends in (default: the newest that leads to the point)")
@@ -223,7 +224,7 @@ func (x *restoring) choose(ctx context.Context, r *repository.Reader, p restore.
 	logs := restore.Logs{}
 	var all []restore.Candidate
 	for _, s := range list {
-		c := restore.Candidate{Seq: s.Seq, Taken: s.Taken, Log: s.Log}
+		c := restore.Candidate{Seq: s.Seq, Engine: s.Engine, Taken: s.Taken, Log: s.Log}
 		var err1, err2 error
 		c.From, err1 = snapshot.ParsePos(s.From)
 		c.To, err2 = snapshot.ParsePos(s.To)
@@ -258,7 +259,11 @@ func (a *app) way(source string, r *restore.Replay, p restore.Point) {
 		}
 		return
 	}
-	a.note("%s and the log behind it, in timeline %d", id, r.End.Line)
+	in := ""
+	if r.Snapshot.Engine == string(config.Postgres) {
+		in = fmt.Sprintf(", in timeline %d", r.End.Line)
+	}
+	a.note("%s and the log behind it%s", id, in)
 	tell := func(what string, e *snapshot.LogEvent) {
 		if e != nil {
 			a.note("%s: %s, of %s", what, e.ID, e.Time.UTC().Format(restore.Time))

@@ -130,11 +130,19 @@ func (m *MariaDB) query(database, sql string) ([][]string, error) {
 
 // QueryMariaDB runs a statement as root on the server of a socket and returns its rows.
 func QueryMariaDB(socket, database, sql string) (out [][]string, err error) {
-	c, err := client.Connect(socket, "root", "", database, func(c *client.Conn) error { return c.SetCollation("utf8mb4_general_ci") })
+	c, err := connectMariaDB(socket, database)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = c.Close() }() // the answer is there
+	return ask(c, sql)
+}
+
+func connectMariaDB(socket, database string) (*client.Conn, error) {
+	return client.Connect(socket, "root", "", database, func(c *client.Conn) error { return c.SetCollation("utf8mb4_general_ci") })
+}
+
+func ask(c *client.Conn, sql string) (out [][]string, err error) {
 	r, err := c.Execute(sql)
 	if err != nil || r.Resultset == nil {
 		return nil, err
@@ -142,11 +150,40 @@ func QueryMariaDB(socket, database, sql string) (out [][]string, err error) {
 	for i := range r.RowNumber() {
 		row := make([]string, r.ColumnNumber())
 		for j := range row {
-			if row[j], err = r.GetString(i, j); err != nil {
+			v, err := r.GetString(i, j)
+			if err != nil {
 				return nil, err
 			}
+			row[j] = strings.Clone(v) // it stands in memory that the next answer may use
 		}
 		out = append(out, row)
 	}
 	return out, nil
 }
+
+// MariaSession is one connection as root.
+type MariaSession struct {
+	t TB
+	c *client.Conn
+}
+
+// Session connects to a database.
+func (m *MariaDB) Session(database string) *MariaSession {
+	m.t.Helper()
+	c, err := connectMariaDB(m.Socket(), database)
+	must(m.t, err)
+	return &MariaSession{m.t, c}
+}
+
+// Query runs a statement and returns its rows.
+func (s *MariaSession) Query(sql string) [][]string {
+	s.t.Helper()
+	rows, err := ask(s.c, sql)
+	if err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+	return rows
+}
+
+// Close ends the connection.
+func (s *MariaSession) Close() { _ = s.c.Close() } // the answers are there

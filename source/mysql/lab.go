@@ -23,6 +23,7 @@ import (
 // Lab restores a server for a drill and runs it there, out of reach of everything else. What the original's configuration says does not count.
 type Lab struct {
 	Manifest Manifest
+	Replay   *restore.Replay
 	Programs Programs
 	Owner    *restore.Owner // whom it belongs to and who runs it; nil: this user, who must not be root
 }
@@ -34,7 +35,7 @@ func (l *Lab) Version() string { return l.Manifest.Version }
 
 // Sink implements verify.Engine.
 func (l *Lab) Sink(dir string, size int64) (verify.Sink, error) {
-	s, err := NewSink(Layout{Dir: dir, Owner: l.Owner}, l.Manifest, l.Programs, size)
+	s, err := NewSink(Layout{Dir: dir, Owner: l.Owner}, l.Manifest, l.Programs, size, l.Replay)
 	if err != nil {
 		return nil, err
 	}

@@ -33,15 +33,16 @@ type logical struct {
 	databases []string
 	before    map[[2]string]string // definitions, as the dump begins
 	tool      *tool                // that runs
-	head      prefix
+	head      []byte
 	manifest  Manifest
 	findings  []snapshot.Finding
+	anew      bool
 }
 
 // openLogical looks what there is to dump.
-func (s *Source) openLogical(ctx context.Context, from *session, how choice) (_ snapshot.View, err error) {
+func (s *Source) openLogical(ctx context.Context, from *session, how choice, anew bool) (_ snapshot.View, err error) {
 	own, stop := context.WithCancel(ctx)
-	v := &logical{dump: how.tool, stop: stop}
+	v := &logical{dump: how.tool, stop: stop, anew: anew}
 	defer func() {
 		if err != nil {
 			_ = v.Close() // nothing is lost with it
@@ -115,7 +116,7 @@ func (v *logical) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 func (v *logical) data() []string {
 	args := []string{"--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--order-by-primary"}
 	if !slices.Contains(v.findings, noBinlog) {
-		args = append(args, "--master-data=2", "--gtid")
+		args = append(args, "--master-data=2")
 	}
 	return append(append(args, "--databases", "--"), v.databases...)
 }
@@ -169,7 +170,7 @@ func (d *dumped) Read(b []byte) (int, error) {
 	}
 	n, err := d.tool.out.Read(b)
 	if d.data {
-		d.v.head.take(b[:n])
+		d.v.head = append(d.v.head, b[:min(n, maxHead-len(d.v.head))]...)
 	}
 	d.last = append(d.last, b[max(0, n-2*len(complete)):n]...)
 	d.last = d.last[max(0, len(d.last)-2*len(complete)):]
@@ -200,7 +201,7 @@ func (d *dumped) end() error {
 	if err := d.v.unchanged(); err != nil {
 		return err
 	}
-	return d.v.located()
+	return d.v.located(d.ctx)
 }
 
 // definitions says of each table something that is another once its definition, or the file of its rows, is another.
@@ -231,34 +232,18 @@ func (v *logical) unchanged() error {
 	return nil
 }
 
-// prefix keeps the beginning of a dump, where its position stands, and its end, where the GTID does.
-type prefix struct{ first, last []byte }
+// maxHead is how much of the beginning of a dump is kept, where its position stands, bytes.
+const maxHead = 64 << 10
 
-// maxPrefix is how much of each is kept, bytes.
-const maxPrefix = 64 << 10
-
-func (p *prefix) take(b []byte) {
-	if len(p.first) < maxPrefix {
-		p.first = append(p.first, b[:min(len(b), maxPrefix-len(p.first))]...)
-	}
-	p.last = append(p.last, b[max(0, len(b)-maxPrefix):]...)
-	if len(p.last) > 2*maxPrefix {
-		p.last = append([]byte(nil), p.last[len(p.last)-maxPrefix:]...)
-	}
-}
-
-// What a dump says of its position, in comments.
-var (
-	saidAt   = regexp.MustCompile(`(?m)^-- CHANGE MASTER TO MASTER_LOG_FILE='([^'\n]+)', MASTER_LOG_POS=(\d+);$`)
-	saidGTID = regexp.MustCompile(`(?m)^-- SET GLOBAL gtid_slave_pos='([^'\n]*)';$`)
-)
+// saidAt is what a dump says of its position, in a comment.
+var saidAt = regexp.MustCompile(`(?m)^-- CHANGE MASTER TO MASTER_LOG_FILE='([^'\n]+)', MASTER_LOG_POS=(\d+);$`)
 
 // located finds the position of the dump.
-func (v *logical) located() error {
+func (v *logical) located(ctx context.Context) error {
 	if slices.Contains(v.findings, noBinlog) {
 		return nil
 	}
-	at := saidAt.FindSubmatch(v.head.first)
+	at := saidAt.FindSubmatch(v.head)
 	if at == nil {
 		return fmt.Errorf("%w: it does not say at which position of the binary log it was taken", errArchive)
 	}
@@ -267,15 +252,13 @@ func (v *logical) located() error {
 		return fmt.Errorf("%w: position %s", errArchive, at[2])
 	}
 	v.manifest.File, v.manifest.Position = string(at[1]), position
-	if all := saidGTID.FindAllSubmatch(v.head.last, -1); len(all) > 0 {
-		v.manifest.GTID = string(all[len(all)-1][1])
-	}
+	v.findings = v.manifest.anchor(ctx, v.ses.at, v.findings)
 	return nil
 }
 
 // Summary implements snapshot.View.
 func (v *logical) Summary() (s snapshot.Summary, err error) {
-	return v.manifest.summary(v.findings)
+	return v.manifest.summary(v.findings, v.anew)
 }
 
 // Close implements snapshot.View.

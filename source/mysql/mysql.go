@@ -8,6 +8,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lifeboat/snapshot"
@@ -38,33 +39,61 @@ var _ snapshot.Source = (*Source)(nil)
 // New prepares a source. The password is used instead of the DSN's where it is not empty. Nothing is opened yet.
 func New(dsn, password string) *Source { return &Source{dsn: dsn, password: password} }
 
-// Open begins a snapshot. The prior one makes no difference: every view holds everything. Errors are *Error.
-func (s *Source) Open(ctx context.Context, _ *snapshot.Prior) (snapshot.View, error) {
+// Open begins a snapshot, which holds everything, whatever the prior one has: that must be of the same server. Errors are *Error.
+func (s *Source) Open(ctx context.Context, prior *snapshot.Prior) (snapshot.View, error) {
 	at, err := parse(s.dsn, s.password)
 	if err != nil {
 		return nil, &Error{Op: "snapshot", Server: "the source", Err: err, Hint: dsnHint}
 	}
-	v, err := s.open(ctx, at)
+	v, err := s.open(ctx, at, prior)
 	if err != nil {
 		return nil, describe("snapshot", at, err)
 	}
 	return v, nil
 }
 
-func (s *Source) open(ctx context.Context, at *server) (_ snapshot.View, err error) {
+func (s *Source) open(ctx context.Context, at *server, prior *snapshot.Prior) (_ snapshot.View, err error) {
 	ses, err := dial(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	defer ses.close()
+	anew, err := ses.goesOn(ctx, prior)
+	if err != nil {
+		return nil, err
+	}
 	how, err := s.choose(ctx, ses)
 	if err != nil {
 		return nil, err
 	}
 	if how.mode == Logical {
-		return s.openLogical(ctx, ses, how)
+		return s.openLogical(ctx, ses, how, anew)
 	}
-	return s.openPhysical(ctx, ses, how)
+	return s.openPhysical(ctx, ses, how, anew)
+}
+
+// goesOn makes sure that the server is that of the prior snapshot, as far as its log tells; anew reports that it is another one, and may be.
+func (s *session) goesOn(ctx context.Context, prior *snapshot.Prior) (anew bool, err error) {
+	if prior == nil || prior.Log.IsZero() {
+		return false, nil
+	}
+	l, err := s.binaryLog()
+	if errors.Is(err, errNoBinlog) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	end := prior.Log
+	end.Manifest = prior.Manifest
+	_, err = s.follows(ctx, l, end)
+	switch {
+	case errors.Is(err, snapshot.ErrLogGone): // nobody can know
+		err = nil
+	case errors.Is(err, snapshot.ErrOther) && prior.Anew:
+		anew, err = true, nil
+	}
+	return anew, err
 }
 
 // choice is how a snapshot is taken, and why.
@@ -105,7 +134,8 @@ type Manifest struct {
 	Tool     string            `json:"tool"`           // its version, as it says it
 	File     string            `json:"file,omitempty"` // of the binary log, and the position in it at which the snapshot is consistent; empty where there is none
 	Position uint64            `json:"position,omitempty"`
-	GTID     string            `json:"gtid,omitempty"` // of the last transaction in it, per domain
-	Settings map[string]string `json:"settings"`       // without which it would not start
-	User     string            `json:"user"`           // who took the snapshot
+	GTID     string            `json:"gtid,omitempty"`   // of the last transaction in it, per domain
+	Header   []byte            `json:"header,omitempty"` // the format description that holds there: with it the log can be read from there on
+	Settings map[string]string `json:"settings"`         // without which it would not start
+	User     string            `json:"user"`             // who took the snapshot
 }

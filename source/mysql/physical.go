@@ -30,6 +30,7 @@ type physical struct {
 	about    bytes.Buffer    // what the program says of the backup
 	manifest Manifest
 	findings []snapshot.Finding
+	anew     bool
 }
 
 // The files that the program adds, by their newer and older names.
@@ -40,7 +41,7 @@ var (
 )
 
 // openPhysical starts the program.
-func (s *Source) openPhysical(ctx context.Context, ses *session, how choice) (snapshot.View, error) {
+func (s *Source) openPhysical(ctx context.Context, ses *session, how choice, anew bool) (snapshot.View, error) {
 	settings, err := ses.variables()
 	if err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func (s *Source) openPhysical(ctx context.Context, ses *session, how choice) (sn
 	if err != nil {
 		return nil, fmt.Errorf("innodb_page_size %q: %w", settings["innodb_page_size"], err)
 	}
-	v := &physical{at: how.local.server, size: how.local.size, pageSize: page, names: map[string]bool{}}
+	v := &physical{at: how.local.server, size: how.local.size, pageSize: page, names: map[string]bool{}, anew: anew}
 	v.manifest = Manifest{Mode: Physical, Version: ses.version.text, User: v.at.user}
 	v.manifest.keep(settings)
 	temp := s.TempDir
@@ -113,7 +114,7 @@ func (v *physical) items(ctx context.Context, yield func(snapshot.Item) bool) er
 	for {
 		name, size, body, err := v.files.next()
 		if errors.Is(err, io.EOF) {
-			return v.end()
+			return v.end(ctx)
 		}
 		if err != nil {
 			return err
@@ -182,7 +183,7 @@ func (v *physical) failed(ctx context.Context, err error) error {
 const backupHint = "see the server's log, and that it was not stopped meanwhile; `lifeboat doctor` runs the preflights; then repeat"
 
 // end makes sure that the backup is whole.
-func (v *physical) end() error {
+func (v *physical) end(ctx context.Context) error {
 	if err := v.tool.end(); err != nil {
 		return hinted{err, backupHint}
 	}
@@ -196,9 +197,7 @@ func (v *physical) end() error {
 			return fmt.Errorf("%w: the position of the binary log %q", errArchive, v.info.String())
 		}
 		v.manifest.File, v.manifest.Position = f[0], at
-		if len(f) == 3 {
-			v.manifest.GTID = strings.TrimSpace(f[2])
-		}
+		v.findings = v.manifest.anchor(ctx, v.at, v.findings)
 	}
 	for line := range strings.Lines(v.about.String()) {
 		if name, value, ok := strings.Cut(line, " = "); ok && name == "tool_version" {
@@ -216,16 +215,19 @@ var noBinlog = snapshot.Finding{Name: "the server keeps no binary log", Level: s
 
 // Summary implements snapshot.View.
 func (v *physical) Summary() (s snapshot.Summary, err error) {
-	return v.manifest.summary(v.findings)
+	return v.manifest.summary(v.findings, v.anew)
 }
 
 // summary is that of a view which ends where the manifest says.
-func (m *Manifest) summary(findings []snapshot.Finding) (s snapshot.Summary, err error) {
+func (m *Manifest) summary(findings []snapshot.Finding, anew bool) (s snapshot.Summary, err error) {
 	at, err := m.position()
 	if err != nil {
 		return s, err
 	}
-	s = snapshot.Summary{From: at, To: at, Findings: findings}
+	s = snapshot.Summary{From: at, To: at, Findings: findings, Anew: anew}
+	if dot := strings.LastIndexByte(m.File, '.'); dot > 0 {
+		s.System = m.File[:dot]
+	}
 	s.Manifest, err = json.Marshal(m)
 	return s, err
 }

@@ -29,8 +29,8 @@ type Layout struct {
 
 // Programs are those of a server that a restore needs.
 type Programs struct {
-	backup                  string // for a physical snapshot
-	server, install, client string // where something is to be started
+	backup                          string // for a physical snapshot
+	server, install, client, binlog string // where something is to be started, or the log replayed
 }
 
 // The files in a restored data directory that are not the server's. A directory would be a database.
@@ -56,19 +56,22 @@ func ParseManifest(b []byte) (m Manifest, err error) {
 	return m, err
 }
 
-// NewSink prepares a directory for size bytes of a snapshot, which becomes a data directory in it. Errors are those of restore.NewDirectory.
-func NewSink(l Layout, m Manifest, p Programs, size int64) (*restore.Directory, error) {
+// NewSink prepares a directory for size bytes of a snapshot, which becomes a data directory in it, on which the log of r is replayed. Errors are those of restore.NewDirectory.
+func NewSink(l Layout, m Manifest, p Programs, size int64, r *restore.Replay) (*restore.Directory, error) {
+	for _, o := range r.Log {
+		size += o.Size // more or less: what it changes may stand there already
+	}
 	d, err := restore.NewDirectory(l.Dir, size)
 	if err != nil {
 		return nil, err
 	}
 	d.Owner, d.Key = l.Owner, key
-	d.Prepare = func(ctx context.Context, dir string) error { return p.prepare(ctx, l, m, dir) }
+	d.Prepare = func(ctx context.Context, dir string) error { return p.prepare(ctx, l, m, r, dir) }
 	return d, nil
 }
 
-// FindPrograms finds what a restore of m needs, in bin where it is not empty.
-func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Programs, err error) {
+// FindPrograms finds what a restore of m needs, in bin where it is not empty: with run a server runs in what was restored.
+func FindPrograms(ctx context.Context, m Manifest, bin string, run bool) (p Programs, err error) {
 	v, err := parseVersion(m.Version)
 	if err != nil {
 		return p, err
@@ -78,35 +81,45 @@ func FindPrograms(ctx context.Context, m Manifest, bin string, start bool) (p Pr
 			return p, err
 		}
 	}
-	if !start {
+	if !run {
 		return p, nil
 	}
-	if p.server, err = findTool(ctx, serverPrograms, v, bin); err != nil || m.Mode == Physical {
-		return p, err
+	for _, w := range []struct {
+		path  *string
+		names []string
+	}{{&p.server, serverPrograms}, {&p.client, clientPrograms}} {
+		if *w.path, err = findTool(ctx, w.names, v, bin); err != nil {
+			return p, err
+		}
 	}
-	if p.client, err = findTool(ctx, clientPrograms, v, bin); err != nil {
-		return p, err
+	for _, w := range []struct {
+		path  *string
+		names []string
+		dir   string
+	}{{&p.binlog, binlogPrograms, filepath.Dir(p.client)}, {&p.install, installPrograms, bin}} {
+		all := candidates(w.names, []string{w.dir})
+		if len(all) == 0 {
+			return p, fmt.Errorf("%w: %s", ErrTool, w.names[0])
+		}
+		*w.path = all[0]
 	}
-	if all := candidates(installPrograms, []string{bin}); len(all) > 0 {
-		p.install = all[0]
-		return p, nil
-	}
-	return p, fmt.Errorf("%w: %s", ErrTool, installPrograms[0])
+	return p, nil
 }
 
-// prepare makes what was restored to dir a data directory: files of a server become consistent, as after a crash; SQL is loaded into a new server where one is to be started, and
-// else stays as it is. A configuration comes beside it that knows nothing of the original's surroundings. Programs run as the owner.
-func (p Programs) prepare(ctx context.Context, l Layout, m Manifest, dir string) error {
-	switch {
-	case m.Mode == Physical:
+// prepare makes what was restored to dir a data directory: files of a server become consistent, as after a crash; SQL is loaded into a new server where one is to run, and
+// else stays as it is; then the log is replayed. A configuration comes beside it that knows nothing of the original's surroundings. Programs run as the owner.
+func (p Programs) prepare(ctx context.Context, l Layout, m Manifest, r *restore.Replay, dir string) error {
+	if m.Mode == Logical && p.server == "" {
+		return nil
+	}
+	if m.Mode == Physical {
 		if err := run(ctx, l.Owner, dir, p.backup, "--no-defaults", "--prepare", "--target-dir="+dir, "--use-memory="+strconv.Itoa(prepareMemory)); err != nil {
 			return fmt.Errorf("prepare the restored files: %w", err)
 		}
-	case p.server == "":
-		return nil
-	default:
-		if err := p.load(ctx, l, m, dir); err != nil {
-			return fmt.Errorf("load the restored SQL into a new server: %w", err)
+	}
+	if m.Mode == Logical || len(r.Log) > 0 {
+		if err := p.fill(ctx, l, m, r, dir); err != nil {
+			return err
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, configFile), []byte(l.configuration(m)), 0o600)

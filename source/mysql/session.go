@@ -298,22 +298,12 @@ func (m *Manifest) position() (snapshot.Pos, error) {
 	if m.File == "" {
 		return snapshot.Pos{}, nil
 	}
-	at, err := offset(m.File, m.Position)
-	return snapshot.Pos{Line: firstLine, Offset: at}, err
+	file, err := number(m.File)
+	if err == nil && m.Position >= 1<<snapshot.BinlogBits {
+		err = fmt.Errorf("%w: position %d", errBinlog, m.Position)
+	}
+	return snapshot.Pos{Line: firstLine, Offset: snapshot.BinlogOffset(file, m.Position)}, err
 }
 
 // firstLine is the line of the log in which capture begins.
 const firstLine = 1
-
-// A position in the binary log is the number of its file, and the byte in it below fileBits.
-const fileBits = 40
-
-// offset makes one number of a file of the binary log and a byte in it.
-func offset(file string, at uint64) (uint64, error) {
-	dot := strings.LastIndexByte(file, '.')
-	n, err := strconv.ParseUint(file[dot+1:], 10, 64-fileBits)
-	if dot <= 0 || err != nil || at >= 1<<fileBits {
-		return 0, fmt.Errorf("position %d of the binary log %q cannot be read", at, file)
-	}
-	return n<<fileBits | at, nil
-}

@@ -26,7 +26,9 @@ var (
 	serverPrograms = []string{"mariadbd", "mysqld"}
 	clientPrograms = []string{"mariadb", "mysql"}
 
-	installPrograms = []string{"mariadb-install-db", "mysql_install_db"} // scripts, which know no version
+	// These do not say which server's version they are of.
+	installPrograms = []string{"mariadb-install-db", "mysql_install_db"}
+	binlogPrograms  = []string{"mariadb-binlog", "mysqlbinlog"}
 )
 
 // places are where they stand, beside those of PATH: a server is not in that of most users.
