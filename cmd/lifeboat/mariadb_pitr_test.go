@@ -5,14 +5,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"lifeboat/capture"
 	"lifeboat/internal/testenv"
+	"lifeboat/restore"
 	"lifeboat/snapshot"
+	"lifeboat/source/mysql"
 )
 
 // mariaAt is where the log of a server ends.
@@ -178,7 +182,34 @@ func mariaPoints(t *testing.T, mode string) {
 	}
 	check("latest", len(done), len(done))
 	x.want(4, "restore", "crm", "--identity", x.path("key"), "--to", x.path("no"), "--at", "gtid:9-9-9")
+	x.listed(done[first:])
 	if _, err := os.Stat(x.path("no")); err == nil {
 		t.Error("something was made for a point that is not there")
+	}
+}
+
+// listed compares what `log show` says with the list of what was committed.
+func (x *fixture) listed(done []transfer) {
+	x.t.Helper()
+	rows := map[string]logRow{}
+	for _, r := range x.logged() {
+		rows[r.GTID] = r
+	}
+	for _, d := range done {
+		r := rows[d.gtid]
+		at := slices.IndexFunc(r.Changes, func(c mysql.Change) bool { return c.Table == "crm.account" && c.Updated == 2 })
+		end, err := restore.ParsePoint("binlog:" + r.End)
+		x.must(err)
+		behind, err := restore.ParsePoint(d.position)
+		x.must(err)
+		if r.Event != "commit" || *behind.Position-*end.Position > 100 || r.Time.Before(d.before) || r.Time.After(d.after) || at < 0 || len(r.Changes) != 2 {
+			x.t.Errorf("%+v is listed as %+v", d, r)
+		}
+	}
+	if late := x.logged("--table", "late"); len(late) == 0 || len(late) > 3 || late[len(late)-1].Changes[0] != (mysql.Change{Table: "crm.late", Inserted: 1}) {
+		x.t.Errorf("with a table: %+v", late)
+	}
+	if s := x.want(0, "log", "show", "crm", "--identity", x.path("key"), "--table", "crm.late"); !strings.Contains(s.out, "  crm.late +1\n") || !strings.HasPrefix(s.out, "TIME  ") {
+		x.t.Error(s)
 	}
 }

@@ -291,10 +291,10 @@ func (s *session) follows(ctx context.Context, l binaryLog, end snapshot.LogEnd)
 	}
 	defer second.close()
 	format, gtid, err := second.place(m.File, m.Position)
-	if err != nil {
+	if err != nil && !isFatal(err) {
 		return false, err
 	}
-	if gtid != m.GTID || !bytes.Equal(format, m.Header) {
+	if err != nil || gtid != m.GTID || !bytes.Equal(format, m.Header) {
 		return false, other("at %s it has another log", snapshot.FormatBinlog(snapshot.BinlogOffset(n, m.Position)))
 	}
 	return true, nil
@@ -328,6 +328,32 @@ func (s *session) same(ctx context.Context, l binaryLog, end snapshot.LogEnd) (b
 		}
 	}
 	return end.Same(b), nil
+}
+
+// readable makes sure that a file which was closed meanwhile can be read to its end: one that a crash cut short cannot, and nobody knows what else was in it. Errors wrap snapshot.ErrLogGone.
+func (s *session) readable(ctx context.Context, l binaryLog, from uint64) error {
+	file, _ := snapshot.SplitBinlog(from)
+	if last, _ := snapshot.SplitBinlog(l.at); file == last {
+		return nil
+	}
+	second, err := dial(ctx, s.at)
+	if err != nil {
+		return err
+	}
+	defer second.close()
+	d, err := second.beginDump(l.base, from, false)
+	if err != nil {
+		return err
+	}
+	for {
+		r, err := d.next()
+		if isFatal(err) {
+			return fmt.Errorf("%w: %s is broken: %w", snapshot.ErrLogGone, nameOf(l.base, file), err)
+		}
+		if err != nil || r.event == nil {
+			return err
+		}
+	}
 }
 
 // isFatal reports whether a server cannot send what it was asked for.

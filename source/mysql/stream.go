@@ -80,6 +80,9 @@ func (t *stream) open(end snapshot.LogEnd) (err error) {
 		if err == nil && !proven {
 			err = fmt.Errorf("%w: nothing is left in it that shows that it goes on from %s", snapshot.ErrLogGone, snapshot.FormatBinlog(end.Offset))
 		}
+		if err == nil {
+			err = t.clock.readable(t.ctx, t.log, end.Offset)
+		}
 		if err != nil {
 			return err
 		}
@@ -225,12 +228,6 @@ func (t *stream) read(emit func(snapshot.LogPiece) error) error {
 	first := true
 	for {
 		r, err := t.dump.next()
-		if isFatal(err) {
-			err = t.stuck(err, emit)
-			if err == nil {
-				continue
-			}
-		}
 		if err != nil {
 			return err
 		}
@@ -332,34 +329,4 @@ func (t *stream) flush(emit func(snapshot.LogPiece) error, to uint64, ends bool)
 		t.data = nil
 	}
 	return nil
-}
-
-// stuck goes on in the next file where a server died while it wrote: what stands last in a file is not whole then, and was never committed. The next file says which transactions come before
-// it: were there others in what cannot be read, it would not be gone over.
-func (t *stream) stuck(why error, emit func(snapshot.LogPiece) error) error {
-	ses, err := dial(t.ctx, t.source)
-	if err != nil {
-		return errors.Join(why, err)
-	}
-	defer ses.close()
-	l, err := ses.binaryLog()
-	if err != nil {
-		return errors.Join(why, err)
-	}
-	file, pos := snapshot.SplitBinlog(t.at())
-	if t.at() < t.known || l.sizes[file+1] == 0 || pos >= l.sizes[file] {
-		return why
-	}
-	row, err := ses.rows(fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d), BINLOG_GTID_POS(%s, %d)", quoted(nameOf(l.base, file)), pos, quoted(nameOf(l.base, file+1)), len(binlogMagic)))
-	if err != nil {
-		return errors.Join(why, err)
-	}
-	if row[0][0] != row[0][1] { // one row always
-		return fmt.Errorf("%w: %s has transactions that cannot be read", why, nameOf(l.base, file))
-	}
-	next := snapshot.BinlogOffset(file+1, 0)
-	if err := t.flush(emit, next, true); err != nil {
-		return err
-	}
-	return t.connect(next)
 }
