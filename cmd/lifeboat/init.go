@@ -143,11 +143,6 @@ func (a *app) initialised(h *repository.Host, recipients []crypto.Recipient, x a
 			a.note("warning: recipient %s is classic: what it can open is not protected against a future quantum computer", r.Text)
 		}
 	}
-	for _, s := range a.cfg.Sources {
-		if s.Engine == config.MySQL {
-			a.note("warning: source %s: engine %s is not in this version", s.Name, s.Engine)
-		}
-	}
 	fmt.Fprintf(a.out, "repository  %s\nfingerprint %s\nstate       %s\n", h.Chain().Repository(), fingerprint, a.cfg.StateDir)
 	missed := 0
 	for _, c := range h.Copies {

@@ -66,10 +66,10 @@ func (a *app) logShow() *cobra.Command {
 		Short: "List the transactions and restore points of the captured log",
 		Long: "Lists every transaction and restore point of the captured log once, in the order of the log: each is a point for `restore --at`. " +
 			"LSN, or POSITION, is where its record ends: --at lsn:LSN or --at binlog:POSITION brings back all up to it, and it. LOG is how much log there is behind the one before it: its own changes, and, in PostgreSQL's, " +
-			"those that others made meanwhile. CHANGES are the rows that a transaction of MariaDB inserted (+), updated (~) and deleted (-) per table; ? is not known, and a statement that defines something has none. " +
+			"those that others made meanwhile. CHANGES are the rows that a transaction of MariaDB inserted (+), updated (~) and deleted (-) per table; ? is not known, and of a statement, such as one that defines something, only the database that it was given in is. " +
 			"Gaps, where no log was captured, and places where another timeline begins have lines of their own. The times of MariaDB are seconds, in which the transaction's last statement began.\n\n" +
 			"--json prints an array of objects: event (commit, abort, restore_point, timeline or gap), time, timeline, history (counted from 0, where another database came to stand there), xid, gtid or name, start and end (LSNs or positions), log_bytes, " +
-			"changes (table, inserted, updated, deleted: rows, -1 not known; or statement and database); " +
+			"changes (table, inserted, updated, deleted: rows, -1 not known; or statement true and its database); " +
 			"parent_timeline where a timeline begins; reason, and end_timeline where it differs, of a gap. What is not known is left out.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -202,9 +202,9 @@ func (a *app) logRows(w io.Writer, l logging, rows iter.Seq2[logRow, error]) err
 }
 
 func newLogRow(e restore.Entry, engine config.Engine, reasons map[string]string) logRow {
-	r := logRow{engine: engine, Timeline: e.From.Line, Start: lsnText(e.From), End: lsnText(e.To), Log: e.Log}
+	r := logRow{engine: engine, Timeline: e.From.Line, Start: positionText(engine, e.From), End: positionText(engine, e.To), Log: e.Log}
 	if engine == config.MySQL {
-		r.Timeline, r.Start, r.End = 0, binlogText(e.From), binlogText(e.To)
+		r.Timeline = 0
 		if r.Log = 0; e.Event != nil {
 			r.Log = e.To.Offset - e.From.Offset // transactions stand one behind the other
 		}
@@ -256,13 +256,13 @@ func (r logRow) concerns(table string) bool {
 	})
 }
 
-// binlogText is a position as MariaDB and --at write it.
-func binlogText(p snapshot.Pos) string {
-	return strings.TrimPrefix(snapshot.FormatBinlog(p.Offset), "binlog:")
+// positionText is a position as an engine and --at write it.
+func positionText(engine config.Engine, p snapshot.Pos) string {
+	if engine == config.MySQL {
+		return strings.TrimPrefix(snapshot.FormatBinlog(p.Offset), "binlog:")
+	}
+	return fmt.Sprintf("%X/%X", p.Offset>>32, uint32(p.Offset))
 }
-
-// lsnText is a position as PostgreSQL and --at write it.
-func lsnText(p snapshot.Pos) string { return fmt.Sprintf("%X/%X", p.Offset>>32, uint32(p.Offset)) }
 
 func logJSON(r logRow) (string, error) {
 	b, err := json.Marshal(r)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/config"
 	"lifeboat/daemon"
 	"lifeboat/repository"
 	"lifeboat/restore"
@@ -38,6 +39,7 @@ func (a *app) stream() *cobra.Command {
 
 // streamer captures the log of a source and says what happens.
 func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup) *daemon.Streamer {
+	engine := config.Postgres
 	return &daemon.Streamer{
 		Name: name,
 		Open: func(ctx context.Context) (c repository.Config, src snapshot.LogSource, closing func(), err error) {
@@ -49,6 +51,7 @@ func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup
 			if !ok {
 				return c, nil, nil, usagef("source %s: the log of engine %s cannot be captured: `lifeboat backup` takes snapshots", name, cfg.Engine)
 			}
+			engine = cfg.Engine
 			c, err = a.hostConfig(ctx, false)
 			return c, src, func() { daemon.CloseAll(c.Copies) }, err
 		},
@@ -60,7 +63,7 @@ func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup
 			if at.IsZero() {
 				a.note("capturing the log of %s from now on", name)
 			} else {
-				a.note("capturing the log of %s from %s on", name, at)
+				a.note("capturing the log of %s from %s on", name, positionText(engine, at))
 			}
 		},
 		Broken: func(err error, pause time.Duration) {
@@ -77,7 +80,7 @@ func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup
 			a.note("warning: the log is stored, and the journal could not be told so: %s\ntrying again later", message(err))
 		},
 		Full: func(behind snapshot.Pos) {
-			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", behind)
+			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", positionText(engine, behind))
 			healing.Go(func() { a.heal(ctx, name) })
 		},
 	}

@@ -134,10 +134,17 @@ func (g *groups) event(h header, b []byte, start, end uint64) (e snapshot.LogEve
 		if err != nil {
 			return e, false, err
 		}
-		ended = g.standalone || text == "COMMIT" || text == "ROLLBACK"
-		g.changes.statement(database, g.standalone)
+		ends := text == "COMMIT" || text == "ROLLBACK"
+		if ended = g.standalone || ends; !ends && text != "BEGIN" && !strings.HasPrefix(text, "SAVEPOINT ") {
+			g.changes.statement(database)
+		}
 	case queryCompressedEvent, executeLoadEvent:
+		database, _, err := query(body)
+		if err != nil {
+			return e, false, err
+		}
 		ended = g.standalone
+		g.changes.statement(database)
 	default:
 		g.changes.event(h.kind, body)
 	}

@@ -12,7 +12,7 @@ import (
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
 )
 
-// Change is what a transaction did to a table, or that it is a statement which defines something.
+// Change is what a transaction did to a table, or that it has a statement, such as one that defines something, in a database.
 type Change struct {
 	Table     string `json:"table,omitempty"` // database, point, name
 	Inserted  int64  `json:"inserted,omitempty"`
@@ -48,17 +48,18 @@ type described struct {
 
 func (c *changes) begin() { c.tables, c.found = map[uint64]*described{}, nil }
 
-// statement notes one that stands in the log as such.
-func (c *changes) statement(database string, alone bool) {
-	if alone && len(c.found) == 0 {
-		c.found = append(c.found, Change{Statement: true, Database: database})
+// statement notes one that stands in the log as such: what it changed only a server can tell.
+func (c *changes) statement(database string) {
+	change := Change{Statement: true, Database: database}
+	if len(c.found) < 2*maxChanges && !slices.Contains(c.found, change) {
+		c.found = append(c.found, change)
 	}
 }
 
 // of is the entry of a table.
 func (c *changes) of(name string) *Change {
-	i := slices.IndexFunc(c.found, func(f Change) bool { return f.Table == name })
-	if i < 0 && len(c.found) >= maxChanges {
+	i := slices.IndexFunc(c.found, func(f Change) bool { return f.Table == name && !f.Statement })
+	if i < 0 && len(c.found) >= maxChanges && name != "" {
 		return c.of("")
 	}
 	if i < 0 {
