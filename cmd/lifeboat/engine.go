@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"lifeboat/config"
 	"lifeboat/crypto"
+	"lifeboat/internal/secretfile"
 	"lifeboat/restore"
 	"lifeboat/snapshot"
 	"lifeboat/source/files"
@@ -28,6 +30,8 @@ type engineOptions struct {
 	owner, bin  string
 	action      string
 	port        int
+	into        string // dsn
+	intoFile    string // with its password
 }
 
 func (o *engineOptions) flags(f *pflag.FlagSet) {
@@ -35,6 +39,8 @@ func (o *engineOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.owner, "owner", "", "`USER` whom the restored files belong to (default: who restores; for root postgres or mysql)")
 	f.StringVar(&o.bin, "engine-bin", "", "`DIR` with the programs of the database server")
 	f.StringVar(&o.action, "action", "promote", "what the server does at the point: promote, or `pause` read-only")
+	f.StringVar(&o.into, "into", "", "`DSN` of an empty MariaDB server that runs: what was restored to DIR as SQL is loaded into it (mysql://user@host:3306/)")
+	f.StringVar(&o.intoFile, "into-password-file", "", "`FILE` with the password for --into (default: $MYSQL_PWD)")
 	f.IntVar(&o.port, "port", 0, "`N` is the port of the restored server (default 5432; MariaDB listens on its socket only)")
 }
 
@@ -66,6 +72,9 @@ type goal struct {
 // engine prepares what the snapshot's engine needs for a goal.
 func (a *app) engine(ctx context.Context, g goal) (*engine, error) {
 	tree, to := g.tree, g.to
+	if g.into != "" && config.Engine(tree.Root.Engine) != config.MySQL {
+		return nil, usagef("--into is for MariaDB: restore into a directory with --to alone")
+	}
 	switch config.Engine(tree.Root.Engine) {
 	case config.Postgres:
 		return a.postgres(ctx, g)
@@ -108,6 +117,9 @@ func (a *app) mysql(ctx context.Context, g goal) (*engine, error) {
 	}
 	if l.Owner, err = owner(g.owner, "mysql", g.start || len(g.replay.Log) > 0); err != nil {
 		return nil, err
+	}
+	if g.into != "" {
+		return a.mysqlInto(ctx, g, m)
 	}
 	run := g.start || len(g.replay.Log) > 0
 	programs, err := mysql.FindPrograms(ctx, m, g.bin, run)
@@ -185,6 +197,46 @@ func (a *app) fingerprints(dir string) error {
 	}
 	a.note("bring them from where your keys are kept, and compare what `sha256sum FILE` says of each before the application starts")
 	return nil
+}
+
+// mysqlInto prepares the restore of a MariaDB server into one that runs: the SQL goes to a directory, and from there into it.
+func (a *app) mysqlInto(ctx context.Context, g goal, m mysql.Manifest) (*engine, error) {
+	if g.start {
+		return nil, usagef("--start is for a directory, and the server of --into runs: choose one of them")
+	}
+	if u, err := url.Parse(g.into); err == nil && u.User != nil {
+		if _, ok := u.User.Password(); ok {
+			return nil, usagef("--into has a password, which everybody sees who lists processes: take it out, and use --into-password-file or $MYSQL_PWD")
+		}
+	}
+	password, err := secretfile.Read(g.intoFile, "--into-password-file")
+	if err != nil {
+		return nil, usageError{err}
+	}
+	programs, err := mysql.FindPrograms(ctx, m, g.bin, true)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w, or name their directory with --engine-bin", restore.ErrRefused, err)
+	}
+	server, err := mysql.FindRunning(ctx, m, programs, g.into, password)
+	if err != nil {
+		return nil, err
+	}
+	return &engine{
+		sink: func(size int64) (sink, error) {
+			d, err := restore.NewDirectory(g.to, size)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+		tell: func() error {
+			if err := server.Load(ctx, g.to, g.replay); err != nil {
+				return err
+			}
+			a.note("its databases are in the server at %s; the accounts of the original are not, for it has its own: they stand in %s/accounts.sql", server, g.to)
+			return nil
+		},
+	}, nil
 }
 
 // verifySQLite lets SQLite open and check what was restored.

@@ -181,6 +181,7 @@ func mariaPoints(t *testing.T, mode string) {
 		}
 	}
 	check("latest", len(done), len(done))
+	x.loaded(mode, done[len(done)/2], len(done)/2+1)
 	x.want(4, "restore", "crm", "--identity", x.path("key"), "--to", x.path("no"), "--at", "gtid:9-9-9")
 	x.listed(done[first:])
 	if _, err := os.Stat(x.path("no")); err == nil {
@@ -212,4 +213,40 @@ func (x *fixture) listed(done []transfer) {
 	if s := x.want(0, "log", "show", "crm", "--identity", x.path("key"), "--table", "crm.late"); !strings.Contains(s.out, "  crm.late +1\n") || !strings.HasPrefix(s.out, "TIME  ") {
 		x.t.Error(s)
 	}
+}
+
+// loaded restores into a server that runs, which must be empty and of use.
+func (x *fixture) loaded(mode string, to transfer, n int) {
+	x.t.Helper()
+	other := testenv.StartMariaDB(x.t)
+	other.Query("", "CREATE USER loader@localhost IDENTIFIED BY 'se''cret'")
+	other.Query("", "GRANT ALL PRIVILEGES ON *.* TO loader@localhost")
+	x.must(os.WriteFile(x.path("loader"), []byte("se'cret\n"), 0o600))
+	restore := func(code int, dsn string, more ...string) said {
+		x.t.Helper()
+		dir := filepath.Join(x.t.TempDir(), "sql")
+		return x.want(code, append([]string{"restore", "crm", "--identity", x.path("key"), "--to", dir, "--at", "gtid:" + to.gtid, "--into", dsn, "--into-password-file", x.path("loader")}, more...)...)
+	}
+	if mode == "physical" {
+		if s := restore(4, other.DSN("loader", "")); !strings.Contains(s.err, "is a physical one") {
+			x.t.Error(s)
+		}
+		return
+	}
+	if s := restore(2, "mysql://loader:se'cret@127.0.0.1/"); !strings.Contains(s.err, "everybody sees who lists processes") || strings.Contains(s.err, "cret@") {
+		x.t.Error(s)
+	}
+	restore(2, other.DSN("loader", ""), "--start")
+	other.Query("", "CREATE DATABASE there")
+	if s := restore(4, other.DSN("loader", "")); !strings.Contains(s.err, `it has the database "there"`) {
+		x.t.Error(s)
+	}
+	other.Query("", "DROP DATABASE there")
+	if s := restore(0, other.DSN("loader", "")); !strings.Contains(s.err, "its databases are in the server at 127.0.0.1:") {
+		x.t.Error(s)
+	}
+	if got := fmt.Sprint(other.Query("crm", "SELECT COUNT(*), MAX(id), (SELECT SUM(balance) FROM account) FROM ledger")[0]); got != fmt.Sprintf("[%d %d 7000]", n, n) {
+		x.t.Errorf("%s in the server, %d were committed", got, n)
+	}
+	restore(4, other.DSN("loader", ""))
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,37 +80,22 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}()
+	c := &runner{program: p.client, binlog: p.binlog, args: []string{"--protocol=SOCKET", "--socket=" + socketFile, "--user=" + user}, dir: dir, owner: l.Owner}
 	for _, name := range []string{dataFile, accountsFile} {
 		if sql[name] == nil {
 			continue
 		}
-		if err := p.feed(ctx, l, dir, user, sql[name]); err != nil {
+		if err := c.run(ctx, sql[name]); err != nil {
 			return fmt.Errorf("load the restored SQL, %s, into a new server: %w", name, err)
 		}
 	}
 	if len(r.Log) > 0 {
-		if err := p.replay(ctx, l, m, r, dir, user); err != nil {
+		if err := c.replay(ctx, m, r); err != nil {
 			return err
 		}
 	}
-	return p.feed(ctx, l, dir, user, strings.NewReader("DROP USER "+account+";"))
+	return c.run(ctx, strings.NewReader("DROP USER "+account+";"))
 }
 
 // stopWithin is how long a server may take to end in order.
 const stopWithin = 10 * time.Minute
-
-// feed runs SQL as a user.
-func (p Programs) feed(ctx context.Context, l Layout, dir, user string, sql io.Reader) error {
-	var said tail
-	cmd := exec.CommandContext(ctx, p.client, "--no-defaults", "--protocol=SOCKET", "--socket="+socketFile, "--user="+user, "--binary-mode", "--max-allowed-packet=1G", "--default-character-set=utf8mb4")
-	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, environment(), sql, &said, &said
-	cmd.SysProcAttr = dying(l.Owner)
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%w: %s", err, said.reason())
-	}
-	return nil
-}

@@ -15,8 +15,8 @@ import (
 	"lifeboat/snapshot"
 )
 
-// replay lets a server that runs in dir do again what stands in the log, up to the point: everything goes through one run of mariadb-binlog and of the client, as user.
-func (p Programs) replay(ctx context.Context, l Layout, m Manifest, r *restore.Replay, dir, user string) (err error) {
+// replay lets the server do again what stands in the log, up to the point: everything goes through one run of mariadb-binlog and of the client.
+func (c *runner) replay(ctx context.Context, m Manifest, r *restore.Replay) (err error) {
 	stop := ^uint64(0)
 	switch {
 	case r.Stop != nil && r.Through:
@@ -27,7 +27,7 @@ func (p Programs) replay(ctx context.Context, l Layout, m Manifest, r *restore.R
 	if m.Header == nil {
 		return hinted{fmt.Errorf("%w: this snapshot does not say how the log behind it is to be read", errBinlog), "restore the snapshot itself, with --at snapshot:ID, or to a point behind another one"}
 	}
-	f := &feeder{at: r.Snapshot.To.Offset, stop: stop, format: m.Header, begin: func() *replaying { return p.replaying(ctx, l, dir, user) }}
+	f := &feeder{at: r.Snapshot.To.Offset, stop: stop, format: m.Header, begin: func() *replaying { return c.replaying(ctx) }}
 	if err := f.groups.format(m.Header); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ type replaying struct {
 	err   error // why it could not begin, or not go on
 }
 
-func (p Programs) replaying(ctx context.Context, l Layout, dir, user string) *replaying {
+func (c *runner) replaying(ctx context.Context) *replaying {
 	r := &replaying{ended: make(chan error, 1)}
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -163,10 +163,10 @@ func (p Programs) replaying(ctx context.Context, l Layout, dir, user string) *re
 	}
 	defer write.Close()
 	widen(write)
-	cmd := exec.CommandContext(ctx, p.binlog, "--no-defaults", "--verify-binlog-checksum", "--skip-gtid-strict-mode", "--local-load="+dir, "-")
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(environment(), "TMPDIR="+dir), write, &r.said
+	cmd := exec.CommandContext(ctx, c.binlog, "--no-defaults", "--verify-binlog-checksum", "--skip-gtid-strict-mode", "--local-load="+c.dir, "-")
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.dir, c.environment(), write, &r.said
 	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = dying(l.Owner)
+	cmd.SysProcAttr = dying(c.owner)
 	if r.in, r.err = cmd.StdinPipe(); r.err == nil {
 		r.err = cmd.Start()
 	}
@@ -175,10 +175,10 @@ func (p Programs) replaying(ctx context.Context, l Layout, dir, user string) *re
 		return r
 	}
 	go func() {
-		err := p.feed(ctx, l, dir, user, read)
+		err := c.run(ctx, read)
 		err = errors.Join(err, read.Close()) // the other one is told, if it still runs
 		if how := cmd.Wait(); err == nil && how != nil {
-			err = fmt.Errorf("%s: %w: %s", filepath.Base(p.binlog), how, r.said.reason())
+			err = fmt.Errorf("%s: %w: %s", filepath.Base(c.binlog), how, r.said.reason())
 		}
 		r.ended <- err
 	}()
