@@ -19,6 +19,7 @@ type MariaDB struct {
 	Dir  string // data directory
 	Base string // holds Dir, and may hold more of this server
 	Port int
+	Env  []string // of the next Start
 	t    TB
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
@@ -49,6 +50,7 @@ func (m *MariaDB) Socket() string { return filepath.Join(m.Base, "s") }
 func (m *MariaDB) Start() {
 	m.t.Helper()
 	m.cmd, m.done = command(context.WithoutCancel(m.t.Context()), "mariadbd", "--defaults-file="+m.configuration()), make(chan struct{})
+	m.cmd.Env = append(m.cmd.Env, m.Env...)
 	must(m.t, m.cmd.Start())
 	go func(cmd *exec.Cmd, done chan struct{}) {
 		_ = cmd.Wait() // how it ended is in its log

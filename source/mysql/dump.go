@@ -223,7 +223,9 @@ var errNoBinlog = hinted{errors.New("the server keeps no binary log"), noBinlog.
 func (m *Manifest) anchor(ctx context.Context, at *server, findings []snapshot.Finding) []snapshot.Finding {
 	ses, err := dial(ctx, at)
 	if err == nil {
-		m.Header, m.GTID, err = ses.place(m.File, m.Position)
+		if m.Zone, err = ses.zone(); err == nil {
+			m.Header, m.GTID, err = ses.place(m.File, m.Position)
+		}
 		ses.close()
 	}
 	if err != nil {

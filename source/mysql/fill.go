@@ -20,6 +20,7 @@ const (
 	fillConfig = "lifeboat-fill.cnf"
 	fillInit   = "lifeboat-fill.sql"
 	fillLog    = "lifeboat-fill.log"
+	fillZone   = "lifeboat-fill.tz"
 )
 
 // fill lets a server run in dir, where SQL that stands there is loaded into it, if it is a new one, and the log is replayed.
@@ -49,6 +50,7 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 	account := user + "@localhost"
 	for name, text := range map[string]string{
 		fillConfig: l.configuration(m) + "skip_networking\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\ntmpdir = .\nlog_error = " + fillLog + "\npid_file = lifeboat-fill.pid\ninit_file = " + fillInit + "\n",
+		fillZone:   string(zoneFile(m.Zone)),
 		fillInit: "CREATE USER " + account + ";\nGRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n" +
 			"INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) VALUES ('localhost', '" + user + "', '%', '', 1, '');\nFLUSH PRIVILEGES;\n", // whoever runs this may not GRANT PROXY
 	} {
@@ -64,6 +66,7 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 	}
 	cmd := exec.Command(p.server, "--defaults-file="+filepath.Join(dir, fillConfig))
 	cmd.SysProcAttr = dying(l.Owner)
+	cmd.Env = append(environment(), "TZ=:"+filepath.Join(dir, fillZone))
 	ended, err := serve(ctx, cmd, dir, filepath.Join(dir, fillLog))
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 		case <-time.After(stopWithin):
 			err = errors.Join(err, fmt.Errorf("the server in the restored files does not end within %s", stopWithin), cmd.Process.Kill())
 		}
-		for _, name := range []string{fillConfig, fillInit, fillLog} {
+		for _, name := range []string{fillConfig, fillInit, fillLog, fillZone} {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}()

@@ -96,7 +96,7 @@ func (v *logical) Items(ctx context.Context) iter.Seq2[snapshot.Item, error] {
 		for _, f := range []struct {
 			name string
 			args []string
-		}{{accountsFile, []string{"--system=users,servers,udfs", "--replace"}}, {dataFile, v.data()}} {
+		}{{accountsFile, []string{"--system=users,servers,udfs,timezones", "--replace"}}, {dataFile, v.data()}} {
 			if f.name == dataFile && len(v.databases) == 0 {
 				continue
 			}

@@ -136,6 +136,7 @@ type Manifest struct {
 	Position uint64            `json:"position,omitempty"`
 	GTID     string            `json:"gtid,omitempty"`   // of the last transaction in it, per domain
 	Header   []byte            `json:"header,omitempty"` // the format description that holds there: with it the log can be read from there on
-	Settings map[string]string `json:"settings"`         // without which it would not start
+	Zone     []shift           `json:"zone,omitempty"`   // of the host's clocks
+	Settings map[string]string `json:"settings"`         // without which it would not start, or the log not do what it did
 	User     string            `json:"user"`             // who took the snapshot
 }

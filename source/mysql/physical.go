@@ -66,7 +66,8 @@ func (s *Source) openPhysical(ctx context.Context, ses *session, how choice, ane
 }
 
 // kept are the settings that a restored server must share with the original.
-var kept = []string{"innodb_page_size", "innodb_data_file_path", "innodb_undo_tablespaces", "lower_case_table_names", "character_set_server", "collation_server", "innodb_checksum_algorithm", "max_allowed_packet"}
+var kept = []string{"innodb_page_size", "innodb_data_file_path", "innodb_undo_tablespaces", "lower_case_table_names", "character_set_server", "collation_server", "innodb_checksum_algorithm", "max_allowed_packet",
+	"explicit_defaults_for_timestamp", "default_storage_engine", "innodb_default_row_format", "innodb_strict_mode", "default_week_format", "div_precision_increment", "group_concat_max_len"}
 
 func (m *Manifest) keep(settings map[string]string) {
 	m.Settings = map[string]string{}

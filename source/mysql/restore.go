@@ -199,7 +199,9 @@ func serve(ctx context.Context, cmd *exec.Cmd, dir, log string) (ended chan erro
 		return nil, err
 	}
 	defer at.Close()
-	cmd.Env, cmd.Dir = environment(), dir
+	if cmd.Dir = dir; cmd.Env == nil {
+		cmd.Env = environment()
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotStarted, err)
 	}
