@@ -82,6 +82,7 @@ func (h *Host) prior(ctx context.Context, b Backup, newest *journal.SnapshotBody
 		return p, err
 	}
 	p.Log = h.logEnd(last)
+	p.Log.Committed = h.committed(h.Chain(), opaque, last)
 	leads, err := h.leads(ctx, opaque, end, last.To)
 	if !leads || last.To.Line != end.Line || p.Log.From < end.Offset {
 		p.Log.Same = nil // it does not prove that the log leads here from the snapshot

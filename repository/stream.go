@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,6 +149,7 @@ func (s *Stream) open(ctx context.Context, h *Host, chain *journal.Chain, last *
 	after := snapshot.LogEnd{System: newest.System, Pos: end}
 	if last != nil {
 		after = h.logEnd(last)
+		after.Committed = h.committed(chain, opaque, last)
 		after.Whole, err = h.whole(ctx, chain, opaque, last.To)
 	}
 	if err == nil && after.Same == nil {
@@ -159,7 +161,7 @@ func (s *Stream) open(ctx context.Context, h *Host, chain *journal.Chain, last *
 	from := after.Pos
 	log, err := s.Source.OpenLog(ctx, after)
 	if errors.Is(err, snapshot.ErrLogGone) {
-		if log, err = s.Source.OpenLog(ctx, snapshot.LogEnd{System: after.System}); err != nil {
+		if log, err = s.Source.OpenLog(ctx, snapshot.LogEnd{System: after.System, Pos: snapshot.Pos{Line: after.Line}}); err != nil {
 			return nil, err
 		}
 		r := journal.Record{Type: journal.Log, Log: &journal.LogBody{Source: opaque, From: from.String(), Gap: phrase.GapServer.Say()}}
@@ -235,6 +237,47 @@ func (h *Host) whole(ctx context.Context, chain *journal.Chain, opaque string, e
 		at = begins
 	}
 	return at, ctx.Err()
+}
+
+// committed yields the commits in the line of a captured log up to its end, the newest first, from the first copy that has them.
+func (h *Host) committed(chain *journal.Chain, opaque string, last *capture.Header) func(context.Context) iter.Seq2[snapshot.LogEvent, error] {
+	return func(ctx context.Context) iter.Seq2[snapshot.LogEvent, error] {
+		return func(yield func(snapshot.LogEvent, error) bool) {
+			var errs []error
+			for _, c := range h.Copies {
+				if c.Err != nil {
+					continue
+				}
+				objects, err := capture.List(ctx, c.Target, opaque)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				objects = slices.DeleteFunc(objects, func(o capture.Object) bool { return o.From.Line != last.To.Line || o.To.Offset > last.To.Offset })
+				slices.SortFunc(objects, func(a, b capture.Object) int { return further(b.Name, a.Name) })
+				reader, err := capture.NewReader(c.Target, chain, h.keys.Index)
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				for _, o := range objects {
+					events, err := reader.Events(ctx, o)
+					if err != nil {
+						errs = append(errs, err)
+						continue // another object, or copy, may have them
+					}
+					for _, e := range slices.Backward(events) {
+						if e.Kind == snapshot.Commit && !yield(e, nil) {
+							return
+						}
+					}
+				}
+			}
+			if len(errs) > 0 {
+				yield(snapshot.LogEvent{}, errors.Join(errs...))
+			}
+		}
+	}
 }
 
 // manifest is that of a snapshot, from any copy; nil where there is none, or none can be read.

@@ -215,14 +215,14 @@ func (h *history) enter(from, before snapshot.Pos, events []snapshot.LogEvent) e
 	if err != nil {
 		return fmt.Errorf("read the history of line %d: %w: %w", h.line, crypto.ErrDamaged, err)
 	}
-	at := h.at(b.Parent.Offset)
+	at := h.at(b.At)
 	switch end, ok := h.ends[b.Parent.Line]; {
 	case ok && end < b.Parent.Offset:
 		h.notes = append(h.notes, Entry{From: snapshot.Pos{Line: b.Parent.Line, Offset: end}, To: b.Parent})
 	case !ok && !before.IsZero():
 		h.notes = append(h.notes, Entry{From: before, To: at})
 	}
-	h.shown, h.base = b.Parent.Offset, max(h.base, b.Parent.Offset)
+	h.shown, h.base = b.At, max(h.base, b.At)
 	h.notes = append(h.notes, Entry{Event: &events[i], From: at, To: at, Parent: b.Parent.Line})
 	return nil
 }

@@ -92,7 +92,7 @@ func TestHistory(t *testing.T) {
 		}
 		happened[2] = append(happened[2], e)
 	}
-	branch := snapshot.LogEvent{Kind: snapshot.Branch, Start: 9 * logSegment, End: 9 * logSegment, Time: time.Unix(0, 0), ID: snapshot.BranchID{Parent: at(1, left), Text: "left"}.String()}
+	branch := snapshot.LogEvent{Kind: snapshot.Branch, Start: 9 * logSegment, End: 9 * logSegment, Time: time.Unix(0, 0), ID: snapshot.BranchID{Parent: at(1, left), At: left, Text: "left"}.String()}
 	happened[2] = slices.Insert(slices.DeleteFunc(happened[2], func(e snapshot.LogEvent) bool { return e.End <= 9*logSegment }), 0, branch)
 
 	logs := capturing(t, func(run func(iter.Seq2[snapshot.LogPiece, error])) {

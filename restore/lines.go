@@ -82,7 +82,7 @@ func (w *way) lived() error {
 		first, known := w.firsts[line]
 		if !known {
 			var err error
-			if first, err = w.first(snapshot.Pos{Line: line, Offset: b.Parent.Offset}); err != nil {
+			if first, err = w.first(snapshot.Pos{Line: line, Offset: b.At}); err != nil {
 				return err
 			}
 			w.firsts[line] = first
@@ -124,7 +124,7 @@ func (w *way) follow(r *Replay) {
 			return
 		}
 		b := w.branches[next]
-		at := snapshot.Pos{Line: next, Offset: b.Parent.Offset}
+		at := snapshot.Pos{Line: next, Offset: b.At}
 		cover := capture.Cover(w.log.Objects, at)
 		if len(cover) == 0 {
 			return
@@ -132,7 +132,7 @@ func (w *way) follow(r *Replay) {
 		for n := len(r.Log); n > 0 && r.Log[n-1].From.Line == b.Parent.Line && r.Log[n-1].From.Offset >= b.Parent.Offset; n-- {
 			r.Log = r.Log[:n-1]
 		}
-		r.Branches = append(r.Branches, Branch{at, b.Text})
+		r.Branches = append(r.Branches, Branch{at, b.Parent, b.Text})
 		r.Log, r.End = append(r.Log, cover...), cover[len(cover)-1].To
 	}
 }
@@ -150,9 +150,10 @@ func (r *Replay) start() snapshot.Pos {
 func (r *Replay) holds(line uint64, e snapshot.LogEvent) bool {
 	from, to := r.Snapshot.To, ^uint64(0)
 	for _, b := range r.Branches {
-		if b.At.Line > line {
-			to = min(to, b.At.Offset)
-		} else if b.At.Line == line {
+		if b.Parent.Line == line {
+			to = min(to, b.Parent.Offset)
+		}
+		if b.At.Line == line {
 			from = b.At
 		}
 	}

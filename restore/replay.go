@@ -36,8 +36,9 @@ type spot struct{ log, line, offset uint64 }
 
 // Branch is a place where the log goes on in another line.
 type Branch struct {
-	At   snapshot.Pos
-	Text string // the engine's own
+	At     snapshot.Pos // in the line that it goes on in
+	Parent snapshot.Pos // in the one that it leaves
+	Text   string       // the engine's own
 }
 
 // Log is one captured log of a source on one copy.

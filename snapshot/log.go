@@ -3,7 +3,9 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,7 +13,7 @@ import (
 // LogSource is a Source whose engine keeps a log that can be captured between snapshots.
 type LogSource interface {
 	Source
-	// OpenLog opens the log where the one so far ended, or as little before it as the engine can; where that is zero, where the server is now.
+	// OpenLog opens the log where the one so far ended, or as little before it as the engine can; where its offset is zero, where the server is now.
 	// Errors wrap ErrLogGone where the engine no longer has the log: then only a new snapshot can go on; ErrOther where it is not the one so
 	// far.
 	OpenLog(ctx context.Context, end LogEnd) (Log, error)
@@ -29,6 +31,8 @@ type LogEnd struct {
 	Whole uint64
 	// Manifest is that of the newest snapshot; nil where none can be read.
 	Manifest []byte
+	// Committed yields the commits of its line that were captured, the newest first; nil where nothing was captured.
+	Committed func(ctx context.Context) iter.Seq2[LogEvent, error]
 }
 
 // ErrLogGone is wrapped where an engine no longer has the log that was asked for.
@@ -68,20 +72,32 @@ const (
 	Branch EventKind = "line" // the line of this event left another one; ID is a BranchID
 )
 
-// BranchID is what a Branch says: which line was left at which offset, and what the engine keeps about it.
+// BranchID is what a Branch says: which line was left at which offset, at which offset of its own the other goes on from there, and what the engine keeps about it.
 type BranchID struct {
 	Parent Pos
+	At     uint64
 	Text   string
 }
 
-// String and ParseBranchID are its form in a LogEvent: the position, a newline, the text.
-func (b BranchID) String() string { return b.Parent.String() + "\n" + b.Text }
+// String and ParseBranchID are its form in a LogEvent: the position and, where that is another, a space and the other offset in 16 hexadecimal digits; a newline; the text.
+func (b BranchID) String() string {
+	at := b.Parent.String()
+	if b.At != b.Parent.Offset {
+		at += fmt.Sprintf(" %016x", b.At)
+	}
+	return at + "\n" + b.Text
+}
 
 // ParseBranchID is the inverse of String.
 func ParseBranchID(s string) (b BranchID, err error) {
-	at, text, _ := strings.Cut(s, "\n")
-	b.Parent, err = ParsePos(at)
-	b.Text = text
+	where, text, _ := strings.Cut(s, "\n")
+	parent, at, other := strings.Cut(where, " ")
+	if b.Parent, err = ParsePos(parent); err != nil {
+		return b, err
+	}
+	if b.At, b.Text = b.Parent.Offset, text; other {
+		b.At, err = strconv.ParseUint(at, 16, 64)
+	}
 	return b, err
 }
 

@@ -204,7 +204,6 @@ func (a *app) logRows(w io.Writer, l logging, rows iter.Seq2[logRow, error]) err
 func newLogRow(e restore.Entry, engine config.Engine, reasons map[string]string) logRow {
 	r := logRow{engine: engine, Timeline: e.From.Line, Start: positionText(engine, e.From), End: positionText(engine, e.To), Log: e.Log}
 	if engine == config.MySQL {
-		r.Timeline = 0
 		if r.Log = 0; e.Event != nil {
 			r.Log = e.To.Offset - e.From.Offset // transactions stand one behind the other
 		}

@@ -34,12 +34,19 @@ func mariaAt(t *testing.T, m *testenv.MariaDB) uint64 {
 // caughtMaria waits until the log of a server stands on the disk up to where it ends now.
 func (x *fixture) caughtMaria(m *testenv.MariaDB) {
 	x.t.Helper()
+	x.caughtLine(1, m)
+}
+
+// caughtLine is caughtMaria for a line of the log.
+func (x *fixture) caughtLine(line uint64, m *testenv.MariaDB) {
+	x.t.Helper()
 	at := mariaAt(x.t, m)
 	for range 600 {
 		paths, err := filepath.Glob(x.path("disk/log/*/*"))
 		x.must(err)
 		for _, p := range paths {
-			if n, ok := capture.ParseName("log/" + filepath.Base(filepath.Dir(p)) + "/" + filepath.Base(p)); ok && n.To.Offset >= at {
+			n, ok := capture.ParseName("log/" + filepath.Base(filepath.Dir(p)) + "/" + filepath.Base(p))
+			if ok && n.To.Line == line && n.To.Offset >= at {
 				return
 			}
 		}

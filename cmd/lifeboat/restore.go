@@ -260,7 +260,7 @@ func (a *app) way(source string, r *restore.Replay, p restore.Point) {
 		return
 	}
 	in := ""
-	if r.Snapshot.Engine == string(config.Postgres) {
+	if r.Snapshot.Engine == string(config.Postgres) || r.End.Line > 1 {
 		in = fmt.Sprintf(", in timeline %d", r.End.Line)
 	}
 	a.note("%s and the log behind it%s", id, in)

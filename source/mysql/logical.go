@@ -36,13 +36,13 @@ type logical struct {
 	head      []byte
 	manifest  Manifest
 	findings  []snapshot.Finding
-	anew      bool
+	lineage   lineage
 }
 
 // openLogical looks what there is to dump.
-func (s *Source) openLogical(ctx context.Context, from *session, how choice, anew bool) (_ snapshot.View, err error) {
+func (s *Source) openLogical(ctx context.Context, from *session, how choice, of lineage) (_ snapshot.View, err error) {
 	own, stop := context.WithCancel(ctx)
-	v := &logical{dump: how.tool, stop: stop, anew: anew}
+	v := &logical{dump: how.tool, stop: stop, lineage: of}
 	defer func() {
 		if err != nil {
 			_ = v.Close() // nothing is lost with it
@@ -258,7 +258,7 @@ func (v *logical) located(ctx context.Context) error {
 
 // Summary implements snapshot.View.
 func (v *logical) Summary() (s snapshot.Summary, err error) {
-	return v.manifest.summary(v.findings, v.anew)
+	return v.manifest.summary(v.findings, v.lineage)
 }
 
 // Close implements snapshot.View.

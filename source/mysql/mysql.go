@@ -58,7 +58,7 @@ func (s *Source) open(ctx context.Context, at *server, prior *snapshot.Prior) (_
 		return nil, err
 	}
 	defer ses.close()
-	anew, err := ses.goesOn(ctx, prior)
+	line, anew, err := ses.line(ctx, prior)
 	if err != nil {
 		return nil, err
 	}
@@ -67,33 +67,41 @@ func (s *Source) open(ctx context.Context, at *server, prior *snapshot.Prior) (_
 		return nil, err
 	}
 	if how.mode == Logical {
-		return s.openLogical(ctx, ses, how, anew)
+		return s.openLogical(ctx, ses, how, lineage{line, anew})
 	}
-	return s.openPhysical(ctx, ses, how, anew)
+	return s.openPhysical(ctx, ses, how, lineage{line, anew})
 }
 
-// goesOn makes sure that the server is that of the prior snapshot, as far as its log tells; anew reports that it is another one, and may be.
-func (s *session) goesOn(ctx context.Context, prior *snapshot.Prior) (anew bool, err error) {
+// lineage is what a snapshot's end is in the log, beside its position.
+type lineage struct {
+	line uint64
+	anew bool // no log leads there from the prior snapshot
+}
+
+// line is that in which the server's log stands, which is the one so far as far as it can be told; anew reports that it is another server, and may be.
+func (s *session) line(ctx context.Context, prior *snapshot.Prior) (line uint64, anew bool, err error) {
 	if prior == nil || prior.Log.IsZero() {
-		return false, nil
+		return firstLine, false, nil
 	}
 	l, err := s.binaryLog()
 	if errors.Is(err, errNoBinlog) {
-		return false, nil
+		return firstLine, false, nil
 	}
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
-	end := prior.Log
-	end.Manifest = prior.Manifest
-	_, err = s.follows(ctx, l, end)
+	so := prior.Log
+	so.Manifest = prior.Manifest
+	_, turn, err := s.goesOnFrom(ctx, l, so)
 	switch {
 	case errors.Is(err, snapshot.ErrLogGone): // nobody can know
-		err = nil
+		return so.Line, false, nil
 	case errors.Is(err, snapshot.ErrOther) && prior.Anew:
-		anew, err = true, nil
+		return firstLine, true, nil
+	case turn != nil:
+		return so.Line + 1, false, err
 	}
-	return anew, err
+	return so.Line, false, err
 }
 
 // choice is how a snapshot is taken, and why.

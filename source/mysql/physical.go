@@ -30,7 +30,7 @@ type physical struct {
 	about    bytes.Buffer    // what the program says of the backup
 	manifest Manifest
 	findings []snapshot.Finding
-	anew     bool
+	lineage  lineage
 }
 
 // The files that the program adds, by their newer and older names.
@@ -41,7 +41,7 @@ var (
 )
 
 // openPhysical starts the program.
-func (s *Source) openPhysical(ctx context.Context, ses *session, how choice, anew bool) (snapshot.View, error) {
+func (s *Source) openPhysical(ctx context.Context, ses *session, how choice, of lineage) (snapshot.View, error) {
 	settings, err := ses.variables()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (s *Source) openPhysical(ctx context.Context, ses *session, how choice, ane
 	if err != nil {
 		return nil, fmt.Errorf("innodb_page_size %q: %w", settings["innodb_page_size"], err)
 	}
-	v := &physical{at: how.local.server, size: how.local.size, pageSize: page, names: map[string]bool{}, anew: anew}
+	v := &physical{at: how.local.server, size: how.local.size, pageSize: page, names: map[string]bool{}, lineage: of}
 	v.manifest = Manifest{Mode: Physical, Version: ses.version.text, User: v.at.user}
 	v.manifest.keep(settings)
 	temp := s.TempDir
@@ -216,16 +216,16 @@ var noBinlog = snapshot.Finding{Name: "the server keeps no binary log", Level: s
 
 // Summary implements snapshot.View.
 func (v *physical) Summary() (s snapshot.Summary, err error) {
-	return v.manifest.summary(v.findings, v.anew)
+	return v.manifest.summary(v.findings, v.lineage)
 }
 
 // summary is that of a view which ends where the manifest says.
-func (m *Manifest) summary(findings []snapshot.Finding, anew bool) (s snapshot.Summary, err error) {
-	at, err := m.position()
+func (m *Manifest) summary(findings []snapshot.Finding, of lineage) (s snapshot.Summary, err error) {
+	at, err := m.position(of.line)
 	if err != nil {
 		return s, err
 	}
-	s = snapshot.Summary{From: at, To: at, Findings: findings, Anew: anew}
+	s = snapshot.Summary{From: at, To: at, Findings: findings, Anew: of.anew}
 	if dot := strings.LastIndexByte(m.File, '.'); dot > 0 {
 		s.System = m.File[:dot]
 	}

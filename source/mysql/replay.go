@@ -3,6 +3,7 @@ package mysql
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,20 @@ func (c *runner) replay(ctx context.Context, m Manifest, r *restore.Replay) (err
 		return err
 	}
 	defer func() { err = errors.Join(f.close(), err) }()
+	line, way := r.Snapshot.To.Line, r.Branches
 	for _, o := range r.Log {
+		if o.From.Line != line { // the log of another server, which took over
+			if len(way) == 0 || way[0].At.Line != o.From.Line || f.at != way[0].Parent.Offset {
+				return fmt.Errorf("%w: nothing leads to %s", errBinlog, o.Name)
+			}
+			if err := f.turn(way[0]); err != nil {
+				return err
+			}
+			line, way = o.From.Line, way[1:]
+		}
+		if f.stop = stop; len(way) > 0 {
+			f.stop = way[0].Parent.Offset
+		}
 		f.next = o.From.Offset
 		if err := r.Reader.Log(ctx, o, f); err != nil {
 			return err
@@ -134,6 +148,19 @@ func (f *feeder) event(h header, b []byte) error {
 		}
 	}
 	return f.run.write(b)
+}
+
+// turn goes on in the log of another server.
+func (f *feeder) turn(b restore.Branch) error {
+	if err := f.close(); err != nil {
+		return err
+	}
+	format, err := base64.StdEncoding.DecodeString(b.Text)
+	if err != nil {
+		return fmt.Errorf("%w: the format description of line %d: %w", errBinlog, b.At.Line, err)
+	}
+	f.at, f.rest, f.done, f.format, f.groups = b.At.Offset, nil, false, format, groups{}
+	return f.groups.format(format)
 }
 
 // close waits until all that was handed on is done.

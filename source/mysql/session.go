@@ -294,7 +294,7 @@ func sizeOf(dir string) (size int64, err error) {
 }
 
 // position is where the binary log of a snapshot's end is.
-func (m *Manifest) position() (snapshot.Pos, error) {
+func (m *Manifest) position(line uint64) (snapshot.Pos, error) {
 	if m.File == "" {
 		return snapshot.Pos{}, nil
 	}
@@ -302,7 +302,7 @@ func (m *Manifest) position() (snapshot.Pos, error) {
 	if err == nil && m.Position >= 1<<snapshot.BinlogBits {
 		err = fmt.Errorf("%w: position %d", errBinlog, m.Position)
 	}
-	return snapshot.Pos{Line: firstLine, Offset: snapshot.BinlogOffset(file, m.Position)}, err
+	return snapshot.Pos{Line: line, Offset: snapshot.BinlogOffset(file, m.Position)}, err
 }
 
 // firstLine is the line of the log in which capture begins.

@@ -25,6 +25,7 @@ type stream struct {
 	ctx    context.Context // of its sessions
 	cancel context.CancelFunc
 	log    binaryLog
+	line   uint64
 	begin  uint64 // offset of the first byte that is handed on
 	known  uint64 // up to there it was captured before
 	dump   *dump
@@ -71,24 +72,26 @@ func (t *stream) open(end snapshot.LogEnd) (err error) {
 	if t.log, err = t.clock.binaryLog(); err != nil {
 		return err
 	}
-	t.begin = t.log.at
-	if end.Line > firstLine {
-		return fmt.Errorf("%w: the log was captured in line %d, which this version does not know", snapshot.ErrOther, end.Line)
-	}
-	if !end.IsZero() {
-		proven, err := t.clock.follows(t.ctx, t.log, end)
-		if err == nil && !proven {
-			err = fmt.Errorf("%w: nothing is left in it that shows that it goes on from %s", snapshot.ErrLogGone, snapshot.FormatBinlog(end.Offset))
-		}
-		if err == nil {
-			err = t.clock.readable(t.ctx, t.log, end.Offset)
-		}
-		if err != nil {
+	t.begin, t.line = t.log.at, max(end.Line, firstLine)
+	if end.Offset != 0 {
+		proven, turn, err := t.clock.goesOnFrom(t.ctx, t.log, end)
+		switch {
+		case err != nil:
 			return err
+		case turn != nil:
+			t.line++
+			t.begin = turn.offset
+			t.events = []snapshot.LogEvent{{Kind: snapshot.Branch, Start: turn.offset, End: turn.offset, Time: time.Unix(0, 0), ID: turn.id.String()}}
+		case !proven:
+			return fmt.Errorf("%w: nothing is left in it that shows that it goes on from %s", snapshot.ErrLogGone, snapshot.FormatBinlog(end.Offset))
+		default:
+			t.begin, t.known = end.Offset, end.Offset
+			if file, _ := snapshot.SplitBinlog(end.Whole); end.Whole != 0 && t.log.sizes[file] != 0 {
+				t.begin = end.Whole
+			}
 		}
-		t.begin, t.known = end.Offset, end.Offset
-		if file, _ := snapshot.SplitBinlog(end.Whole); end.Whole != 0 && t.log.sizes[file] != 0 {
-			t.begin = end.Whole
+		if err := t.clock.readable(t.ctx, t.log, max(t.begin, t.known)); err != nil {
+			return err
 		}
 	}
 	t.from, t.segment = t.begin, t.begin
@@ -313,10 +316,10 @@ func (t *stream) flush(emit func(snapshot.LogPiece) error, to uint64, ends bool)
 	if err != nil {
 		return err
 	}
-	if len(t.data) == 0 && until.IsZero() && !ends {
+	if len(t.data)+len(t.events) == 0 && until.IsZero() && !ends {
 		return nil
 	}
-	p := snapshot.LogPiece{From: snapshot.Pos{Line: firstLine, Offset: t.from}, To: snapshot.Pos{Line: firstLine, Offset: to}, Data: t.data, Events: t.events, Until: until}
+	p := snapshot.LogPiece{From: snapshot.Pos{Line: t.line, Offset: t.from}, To: snapshot.Pos{Line: t.line, Offset: to}, Data: t.data, Events: t.events, Until: until}
 	p.Segment = ends || to-t.segment >= segmentSize
 	if err := emit(p); err != nil {
 		return err

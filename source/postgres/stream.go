@@ -71,7 +71,7 @@ func (t *stream) open(ctx context.Context, cfg *pgconn.Config, end snapshot.LogE
 	if _, err := t.session.follows(ctx, t.cfg, end); err != nil {
 		return err
 	}
-	if t.at.IsZero() {
+	if t.at.Offset == 0 {
 		t.at = snapshot.Pos{Line: uint64(t.session.timeline), Offset: uint64(t.session.position)}
 	}
 	if err := t.enter(); err != nil {
@@ -355,7 +355,7 @@ func (t *stream) branchOff(timeline uint64, start lsn) error {
 	if err != nil {
 		return err
 	}
-	t.branch = snapshot.BranchID{Parent: snapshot.Pos{Line: t.at.Line, Offset: uint64(start)}, Text: row[1]}.String()
+	t.branch = snapshot.BranchID{Parent: snapshot.Pos{Line: t.at.Line, Offset: uint64(start)}, At: uint64(start), Text: row[1]}.String()
 	t.at = snapshot.Pos{Line: timeline, Offset: uint64(start) - uint64(start)%t.stretch}
 	return nil
 }
