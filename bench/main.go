@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"lifeboat/internal/testenv"
 )
 
 func main() {
@@ -30,7 +32,7 @@ func start(ctx context.Context) error {
 		return work(ctx, os.Args[2:])
 	}
 	b := &bench{}
-	flag.StringVar(&b.engine, "engine", "sqlite", "sqlite or postgres")
+	flag.StringVar(&b.engine, "engine", "sqlite", "sqlite, postgres or mariadb")
 	flag.StringVar(&b.bin, "bin", "/usr/lib/postgresql/15/bin", "directory of the programs of PostgreSQL")
 	flag.Int64Var(&b.megabytes, "mb", 2048, "size of the database in MiB")
 	flag.IntVar(&b.seconds, "seconds", 30, "length of each run of pgbench with and without capture of the log; 0 leaves them out")
@@ -53,6 +55,7 @@ type bench struct {
 	dir           string
 	db            *database
 	cluster       *cluster // of PostgreSQL
+	maria         *testenv.MariaDB
 	lifeboat      *tool
 	tools         []*tool // lifeboat first, whatever the others are compared with
 	recipient     string  // of the repository
@@ -73,16 +76,16 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
-	open := map[string]func(context.Context) error{"sqlite": b.sqlite, "postgres": b.postgres}[b.engine]
+	open := map[string]func(context.Context) error{"sqlite": b.sqlite, "postgres": b.postgres, "mariadb": b.mariadb}[b.engine]
 	if open == nil {
-		return fmt.Errorf("-engine %s: expected sqlite or postgres", b.engine)
+		return fmt.Errorf("-engine %s: expected sqlite, postgres or mariadb", b.engine)
 	}
 	defer func() {
 		if b.db != nil {
 			err = errors.Join(err, b.db.close())
 		}
 	}()
-	steps := []func(context.Context) error{open, b.build, b.baseBackup, b.pgbackrest, b.restic, b.job, b.age, b.stream}
+	steps := []func(context.Context) error{open, b.build, b.baseBackup, b.pgbackrest, b.byHand, b.restic, b.job, b.age, b.stream, b.delays}
 	if b.copies {
 		steps = []func(context.Context) error{open, b.build, b.several}
 	}
