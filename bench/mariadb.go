@@ -92,6 +92,12 @@ func (b *bench) flush() {
 	}
 	ses.Query("FLUSH TABLES " + strings.Join(names, ", ") + " FOR EXPORT")
 	ses.Query("UNLOCK TABLES")
+	for range 300 { // what is in the log only would be copied with the pages
+		if age, err := strconv.Atoi(ses.Query("SHOW GLOBAL STATUS LIKE 'Innodb_checkpoint_age'")[0][1]); err != nil || age < 1<<20 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // sums are checksums of the tables of a server.
