@@ -76,6 +76,8 @@ func (s *session) beginDump(base string, from uint64, wait bool) (*dump, error) 
 	return d, s.WritePacket(append(b, nameOf(base, file)...))
 }
 
+var errCut = errors.New("the connection to the server ended")
+
 // received is what comes with one packet.
 type received struct {
 	header
@@ -89,6 +91,9 @@ func (d *dump) next() (r received, err error) {
 		_ = d.raw.SetReadDeadline(clock.System().Add(silence)) // of a broken connection reading says so
 		d.packet.Reset()
 		if err := d.ReadPacketTo(&d.packet); err != nil {
+			if errors.Is(err, mysql.ErrBadConn) {
+				err = fmt.Errorf("%w: it was stopped, or what lies between is broken", errCut)
+			}
 			return r, err
 		}
 		b := d.packet.Bytes()
