@@ -25,7 +25,7 @@ import (
 const mariaTables = 4
 
 // mariaRows is how many rows make a MiB, with their indexes and what a page leaves free: 800 bytes of text that compresses by more than two, and 500 random bytes.
-const mariaRows = 470
+const mariaRows = 640
 
 // text is SQL that makes one of 800 bytes.
 func text(words string) string {

@@ -30,8 +30,8 @@ type Job struct {
 	Signer     note.Signer
 	Targets    []Target
 	SpoolDir   string
-	// Straddling returns the events that an earlier run saw in records around a position, where there was one: whoever begins to read
-	// there misses them.
+	// Straddling returns the events that an earlier run saw in records around a position, where there was one, and the Branch of a line that begins
+	// there: whoever begins to read there misses them.
 	Straddling func(ctx context.Context, at snapshot.Pos) ([]snapshot.LogEvent, error)
 	// Genuine verifies an object that a target lists. Nothing is removed on the word of one that was not.
 	Genuine func(ctx context.Context, t target.Target, o Object) error

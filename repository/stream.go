@@ -326,7 +326,7 @@ func (h *Host) leads(ctx context.Context, opaque string, from, to snapshot.Pos) 
 	return false, errors.Join(errs...)
 }
 
-// straddling returns the events whose records lie around a position, from any copy.
+// straddling returns the events whose records lie around a position, and that its line begins there, from any copy.
 func (h *Host) straddling(ctx context.Context, opaque string, at snapshot.Pos) ([]snapshot.LogEvent, error) {
 	for _, c := range h.Copies {
 		if c.Err != nil {
@@ -336,10 +336,14 @@ func (h *Host) straddling(ctx context.Context, opaque string, at snapshot.Pos) (
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		var around []snapshot.LogEvent
 		for _, e := range events { // none where err is not nil: another copy has it, or it is lost, and the log itself is not
-			if e.Start < at.Offset && e.End > at.Offset {
-				return []snapshot.LogEvent{e}, err
+			if e.Start < at.Offset && e.End > at.Offset || e.Kind == snapshot.Branch && e.End == at.Offset {
+				around = append(around, e)
 			}
+		}
+		if len(around) > 0 {
+			return around, err
 		}
 	}
 	return nil, nil

@@ -71,6 +71,11 @@ func TestMariaDBFailover(t *testing.T) {
 	end = x.stream()
 	more(b, 4)
 	x.caughtLine(2, b)
+	end(syscall.SIGTERM) // in the segment in which the line began
+	more(b, 1)
+	end = x.stream()
+	more(b, 1)
+	x.caughtLine(2, b)
 	c := replicaOf(t, b, 3)
 	follows(t, b, c)
 	c.Query("", "STOP SLAVE")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -233,6 +234,32 @@ func TestPromotedAtSegment(t *testing.T) {
 			end = x.stream()
 		}
 		x.streaming(pg)
+	}
+	x.whole(pg, end)
+}
+
+// TestPromotedRestart begins capture anew in the segment in which the timeline began: where it came from stays known.
+func TestPromotedRestart(t *testing.T) {
+	t.Parallel()
+	x, pg := newCluster(t, testenv.PostgresBin)
+	x.real = true
+	x.want(0, "backup", "crm")
+	end := x.stream()
+	x.streaming(pg)
+	add(pg, 2)
+	x.caught(pg)
+	promote(t, pg)
+	for range 3 {
+		x.streaming(pg)
+		add(pg, 1)
+		at := pg.Query("postgres", "SELECT pg_current_wal_flush_lsn()")[0][0]
+		x.eventually("the log to be durable", func() bool {
+			row := pg.Query("postgres", fmt.Sprintf("SELECT flush_lsn >= '%s' FROM pg_stat_replication WHERE application_name = 'lifeboat' AND state = 'streaming'", at))
+			return len(row) == 1 && row[0][0] == "t"
+		}, &bytes.Buffer{})
+		end(syscall.SIGTERM)
+		slotFree(pg)
+		end = x.stream()
 	}
 	x.whole(pg, end)
 }

@@ -292,7 +292,7 @@ func (s *session) follows(ctx context.Context, l binaryLog, end snapshot.LogEnd)
 	if err != nil || l.sizes[n] < m.Position {
 		return false, err
 	}
-	second, err := dial(ctx, s.at)
+	second, err := s.second(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -307,9 +307,18 @@ func (s *session) follows(ctx context.Context, l binaryLog, end snapshot.LogEnd)
 	return true, nil
 }
 
+// second is another connection, as patient: on one that dumps nothing else can be asked.
+func (s *session) second(ctx context.Context) (*session, error) {
+	second, err := dial(ctx, s.at)
+	if err == nil {
+		second.limit = s.limit
+	}
+	return second, err
+}
+
 // same compares a stretch of the log with what was captured.
 func (s *session) same(ctx context.Context, l binaryLog, end snapshot.LogEnd) (bool, error) {
-	second, err := dial(ctx, s.at)
+	second, err := s.second(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -343,7 +352,7 @@ func (s *session) readable(ctx context.Context, l binaryLog, from uint64) error 
 	if last, _ := snapshot.SplitBinlog(l.at); file == last {
 		return nil
 	}
-	second, err := dial(ctx, s.at)
+	second, err := s.second(ctx)
 	if err != nil {
 		return err
 	}

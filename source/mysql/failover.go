@@ -40,7 +40,7 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 	}
 	last, _ := snapshot.SplitBinlog(l.at)
 	for file := last; file >= l.first; file-- {
-		second, err := dial(ctx, s.at)
+		second, err := s.second(ctx)
 		if err != nil {
 			return t, false, err
 		}
@@ -65,7 +65,7 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 
 // again is place on a connection of its own.
 func (s *session) again(ctx context.Context, file string, at uint64) (format []byte, gtid string, err error) {
-	second, err := dial(ctx, s.at)
+	second, err := s.second(ctx)
 	if err != nil {
 		return nil, "", err
 	}

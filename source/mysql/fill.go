@@ -49,7 +49,7 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 	user := "lifeboat_" + strings.ToLower(rand.Text()[:12])
 	account := user + "@localhost"
 	for name, text := range map[string]string{
-		fillConfig: l.configuration(m) + "skip_networking\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\ntmpdir = .\nlog_error = " + fillLog + "\npid_file = lifeboat-fill.pid\ninit_file = " + fillInit + "\n",
+		fillConfig: l.configuration(m) + "skip_networking\nsecure_file_priv = performance_schema\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\ntmpdir = .\nlog_error = " + fillLog + "\npid_file = lifeboat-fill.pid\ninit_file = " + fillInit + "\n",
 		fillZone:   string(zoneFile(m.Zone)),
 		fillInit: "CREATE USER " + account + ";\nGRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n" +
 			"INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) VALUES ('localhost', '" + user + "', '%', '', 1, '');\nFLUSH PRIVILEGES;\n", // whoever runs this may not GRANT PROXY

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/client"
 
+	"lifeboat/internal/clock"
 	"lifeboat/snapshot"
 )
 
@@ -25,9 +26,10 @@ type session struct {
 	*client.Conn
 	at      *server
 	version version
-	secure  bool     // by TLS
-	peer    int      // process at the other end of a Unix socket; 0 where nobody knows
-	raw     net.Conn // of Conn, which only the goroutine that asks may use
+	secure  bool          // by TLS
+	peer    int           // process at the other end of a Unix socket; 0 where nobody knows
+	raw     net.Conn      // of Conn, which only the goroutine that asks may use
+	limit   time.Duration // of the wait for an answer; 0: none
 	stop    func() bool
 }
 
@@ -133,6 +135,10 @@ func (s *session) close() {
 
 // rows are the answer to a query.
 func (s *session) rows(sql string) (out [][]string, err error) {
+	if s.limit > 0 {
+		_ = s.raw.SetReadDeadline(clock.System().Add(s.limit)) // of a broken connection reading says so
+		defer func() { _ = s.raw.SetReadDeadline(time.Time{}) }()
+	}
 	r, err := s.Execute(sql)
 	if err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ func (t *stream) open(end snapshot.LogEnd) (err error) {
 	if t.clock, err = dial(t.ctx, t.source); err != nil {
 		return err
 	}
+	t.clock.limit = silence
 	if t.log, err = t.clock.binaryLog(); err != nil {
 		return err
 	}
@@ -143,6 +144,7 @@ func (t *stream) Pieces(ctx context.Context) iter.Seq2[snapshot.LogPiece, error]
 		watch.Go(func() { t.watch(quit) })
 		defer watch.Wait()
 		defer close(quit)
+		defer t.cancel() // a server that says nothing would keep the watch waiting
 		err := t.read(func(p snapshot.LogPiece) error {
 			if !yield(p, nil) {
 				return errStopped
@@ -184,7 +186,7 @@ func (t *stream) watch(quit chan struct{}) {
 	}
 }
 
-// moment is the server's time, and where its log ends behind it.
+// moment is the second before the server's time, which is over, and where its log ends behind it.
 func (s *session) moment() (m moment, err error) {
 	now, err := s.value("SELECT FLOOR(UNIX_TIMESTAMP(SYSDATE()))")
 	if err != nil {
@@ -206,7 +208,7 @@ func (s *session) moment() (m moment, err error) {
 		return m, err
 	}
 	pos, err := strconv.ParseUint(rows[0][1], 10, snapshot.BinlogBits)
-	return moment{snapshot.BinlogOffset(file, pos), time.Unix(seconds, 0).UTC()}, err
+	return moment{snapshot.BinlogOffset(file, pos), time.Unix(seconds-1, 0).UTC()}, err
 }
 
 // reached returns the newest time up to which all is in the log before an offset; zero where that is known already.
