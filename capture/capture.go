@@ -53,7 +53,7 @@ type Target struct {
 const maxQueue = 16
 
 // Run stores the pieces of log as they come, until it ends. Every target has a pipeline of its own: one that is down or slow
-// keeps nobody waiting. The first piece begins a segment.
+// keeps nobody waiting. The first piece begins a segment. Where the log ends with an error, what came before is stored all the same.
 func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) error {
 	// What an earlier run left there stands on a target, or comes again.
 	if err := errors.Join(os.RemoveAll(job.SpoolDir), os.MkdirAll(job.SpoolDir, 0o700)); err != nil {
@@ -70,11 +70,15 @@ func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) 
 	for _, p := range c.pipes {
 		g.Go(func() error { return p.run(ctx) })
 	}
+	var broke error
 	g.Go(func() error {
 		defer close(done)
 		first := true
 		for piece, err := range log {
-			if err == nil && first && c.Straddling != nil {
+			if broke = err; broke != nil {
+				return ctx.Err()
+			}
+			if first && c.Straddling != nil {
 				first = false
 				c.early, err = c.Straddling(ctx, piece.From)
 			}
@@ -90,8 +94,8 @@ func Run(ctx context.Context, job Job, log iter.Seq2[snapshot.LogPiece, error]) 
 		}
 		return nil
 	})
-	if err := g.Wait(); err != nil {
-		return err
+	if err := g.Wait(); err != nil || broke != nil {
+		return errors.Join(broke, err)
 	}
 	if end := c.open.to(); len(c.open.data) > 0 && c.durable != end {
 		return fmt.Errorf("the log up to %s stands on no target", end)

@@ -80,7 +80,7 @@ func (a *app) streamer(ctx context.Context, name string, healing *sync.WaitGroup
 			a.note("warning: the log is stored, and the journal could not be told so: %s\ntrying again later", message(err))
 		},
 		Full: func(behind snapshot.Pos) {
-			a.note("warning: log behind %s is lost, the server had dropped it before it was captured: that gap cannot be restored; taking a new full snapshot", positionText(engine, behind))
+			a.note("warning: log behind %s is lost, the server no longer has it, or not whole: that gap cannot be restored; taking a new full snapshot", positionText(engine, behind))
 			healing.Go(func() { a.heal(ctx, name) })
 		},
 	}
