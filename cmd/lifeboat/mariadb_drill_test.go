@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"lifeboat/evidence"
@@ -38,6 +39,15 @@ func TestMariaDBDrill(t *testing.T) {
 			again := x.drilledAs(0)
 			if c := checkOf(t, again, "digests"); c.Verdict != evidence.Pass {
 				t.Errorf("%+v", c)
+			}
+			end := x.stream()
+			for i := range 5 {
+				mariaLedger(m.Query, i)
+			}
+			x.caughtMaria(m)
+			end(syscall.SIGTERM)
+			if c := checkOf(t, x.drilledAs(0), "assertion:ledger"); !strings.Contains(c.Observed, "25") {
+				t.Errorf("with the log behind the snapshot: %+v", c)
 			}
 			m.Query("crm", "SET STATEMENT foreign_key_checks = 0 FOR DELETE FROM customer WHERE id = 9")
 			m.Query("crm", "TRUNCATE TABLE ledger")

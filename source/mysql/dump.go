@@ -53,7 +53,8 @@ const (
 func (s *session) beginDump(base string, from uint64, wait bool) (*dump, error) {
 	d := &dump{session: s, at: from}
 	flags := uint16(annotateEvents)
-	settings := "SET @master_binlog_checksum = @@GLOBAL.binlog_checksum, @mariadb_slave_capability = 4, SESSION net_write_timeout = 600"
+	// Whoever does not say that it understands checksums is sent events without them.
+	settings := "SET @master_binlog_checksum = 'CRC32', @mariadb_slave_capability = 4, SESSION net_write_timeout = 600"
 	if wait {
 		settings += fmt.Sprintf(", @master_heartbeat_period = %d", signOfLife.Nanoseconds())
 	} else {

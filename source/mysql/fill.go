@@ -93,7 +93,11 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 		}
 	}
 	if len(r.Log) > 0 {
-		if err := c.replay(ctx, m, r); err != nil {
+		last, err := c.replay(ctx, m, r)
+		if err != nil {
+			return err
+		}
+		if err := noteReached(dir, last); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func (r *Running) Load(ctx context.Context, dir string, replay *restore.Replay) 
 		}
 	}
 	if len(replay.Log) > 0 {
-		if err := r.client.replay(ctx, r.manifest, replay); err != nil {
+		if _, err := r.client.replay(ctx, r.manifest, replay); err != nil {
 			return describe("restore into", r.at, hinted{err, partly})
 		}
 	}

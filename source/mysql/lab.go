@@ -172,8 +172,10 @@ func (d *Restored) Isolation() evidence.Isolation {
 		Limitation: phrase.MariaLimitation.Say()}
 }
 
-// Reached implements verify.Database: nothing was replayed.
-func (d *Restored) Reached(context.Context) (verify.Reached, error) { return verify.Reached{}, nil }
+// Reached implements verify.Database: the last transaction that was replayed, if one was.
+func (d *Restored) Reached(context.Context) (verify.Reached, error) {
+	return readReached(d.socket.Name())
+}
 
 // Stop implements verify.Database.
 func (d *Restored) Stop(ctx context.Context) (left int, err error) {

@@ -17,7 +17,8 @@ import (
 )
 
 // replay lets the server do again what stands in the log, up to the point: everything goes through one run of mariadb-binlog and of the client.
-func (c *runner) replay(ctx context.Context, m Manifest, r *restore.Replay) (err error) {
+// It returns the last of them; errors wrap ErrNotReached where one that should be there did not come.
+func (c *runner) replay(ctx context.Context, m Manifest, r *restore.Replay) (last snapshot.LogEvent, err error) {
 	stop := ^uint64(0)
 	switch {
 	case r.Stop != nil && r.Through:
@@ -26,23 +27,35 @@ func (c *runner) replay(ctx context.Context, m Manifest, r *restore.Replay) (err
 		stop = *r.Stop
 	}
 	if m.Header == nil {
-		return hinted{fmt.Errorf("%w: this snapshot does not say how the log behind it is to be read", errBinlog), "restore the snapshot itself, with --at snapshot:ID, or to a point behind another one"}
+		return last, hinted{fmt.Errorf("%w: this snapshot does not say how the log behind it is to be read", errBinlog), "restore the snapshot itself, with --at snapshot:ID, or to a point behind another one"}
 	}
 	f := &feeder{at: r.Snapshot.To.Offset, stop: stop, format: m.Header, begin: func() *replaying { return c.replaying(ctx) }}
 	if err := f.groups.format(m.Header); err != nil {
-		return err
+		return last, err
 	}
-	defer func() { err = errors.Join(f.close(), err) }()
-	line, way := r.Snapshot.To.Line, r.Branches
+	err = f.all(ctx, r, stop)
+	if err = errors.Join(f.close(), err); err == nil && r.Last != nil && (f.last.ID != r.Last.ID || f.last.End != r.Last.End) {
+		err = fmt.Errorf("%w: %s, which ends at %s, and ends with %s", ErrNotReached, r.Last.ID, snapshot.FormatBinlog(r.Last.End), f.last.ID)
+	}
+	return f.last, err
+}
+
+// ErrNotReached is wrapped where a restored server does not come to the transaction that it should.
+var ErrNotReached = errors.New("the log that was read does not hold the transaction")
+
+// all takes in the log of a way, up to an offset.
+func (f *feeder) all(ctx context.Context, r *restore.Replay, stop uint64) error {
+	way := r.Branches
+	f.line = r.Snapshot.To.Line
 	for _, o := range r.Log {
-		if o.From.Line != line { // the log of another server, which took over
+		if o.From.Line != f.line { // the log of another server, which took over
 			if len(way) == 0 || way[0].At.Line != o.From.Line || f.at != way[0].Parent.Offset {
 				return fmt.Errorf("%w: nothing leads to %s", errBinlog, o.Name)
 			}
 			if err := f.turn(way[0]); err != nil {
 				return err
 			}
-			line, way = o.From.Line, way[1:]
+			f.line, way = o.From.Line, way[1:]
 		}
 		if f.stop = stop; len(way) > 0 {
 			f.stop = way[0].Parent.Offset
@@ -69,7 +82,9 @@ type feeder struct {
 	rest   []byte // of an event that is not whole yet
 	done   bool
 	groups groups
-	format []byte // that of the file at hand
+	line   uint64            // of the log
+	last   snapshot.LogEvent // that was handed on whole
+	format []byte            // that of the file at hand
 	run    *replaying
 	begin  func() *replaying
 }
@@ -122,8 +137,12 @@ func (f *feeder) Write(b []byte) (int, error) {
 // event hands an event on. Where a file begins within a transaction the server had died, and what came of that transaction is undone by the end of the run.
 func (f *feeder) event(h header, b []byte) error {
 	broken := h.kind == formatEvent && f.groups.open
-	if _, _, err := f.groups.event(h, b, f.at, f.at+uint64(h.size)); err != nil {
+	e, ended, err := f.groups.event(h, b, f.at, f.at+uint64(h.size))
+	if err != nil {
 		return err
+	}
+	if ended {
+		f.last = e
 	}
 	if h.kind == formatEvent {
 		f.format = bytes.Clone(b)

@@ -167,6 +167,27 @@ func TestStream(t *testing.T) {
 		t.Error(text)
 	}
 
+	// Files have checksums, and others have none.
+	events := len(c.events)
+	for _, kind := range []string{"NONE", "CRC32"} {
+		m.Query("", "SET GLOBAL binlog_checksum = "+kind)
+		m.Query("crm", "INSERT INTO a VALUES (2000, 'x')")
+		m.Query("crm", "DELETE FROM a WHERE id = 2000")
+		if kind == "NONE" {
+			continue // those with it are read once there are none
+		}
+		must(t, c.capture(t, s, c.proven(), is(t, m), time.Time{}))
+		c.same(t, m)
+	}
+	m.Query("", "SET GLOBAL binlog_checksum = NONE")
+	m.Query("crm", "INSERT INTO a VALUES (2000, 'x')")
+	m.Query("crm", "DELETE FROM a WHERE id = 2000")
+	must(t, c.capture(t, s, c.proven(), is(t, m), time.Time{}))
+	c.same(t, m)
+	if n := len(c.events) - events; n != 6 {
+		t.Errorf("%d transactions of 6", n)
+	}
+
 	// The server stops and starts, in order and not.
 	for _, end := range []func(){m.Stop, m.Kill} {
 		m.Query("crm", "INSERT INTO a VALUES (1000, 'before')")
@@ -176,7 +197,7 @@ func TestStream(t *testing.T) {
 		must(t, c.capture(t, s, c.proven(), is(t, m), time.Time{}))
 		c.same(t, m)
 	}
-	if n := len(c.events); n != 27 {
+	if n := len(c.events); n != 33 {
 		t.Errorf("%d transactions", n)
 	}
 
