@@ -23,7 +23,7 @@ func TestMariaDBStatements(t *testing.T) {
 	for _, mode := range []string{"physical", "logical"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			x, m := newMariaDB(t, mode, "binlog_format=MIXED", "explicit_defaults_for_timestamp=OFF", "local_infile=ON", "log_bin_trust_function_creators=ON")
+			x, m := newMariaDB(t, mode, map[string]string{"physical": "binlog_row_image=MINIMAL", "logical": "log_bin_compress=ON"}[mode], "binlog_format=MIXED", "explicit_defaults_for_timestamp=OFF", "local_infile=ON", "log_bin_trust_function_creators=ON")
 			m.Stop()
 			m.Env = []string{"TZ=Europe/Berlin"}
 			m.Start()

@@ -128,6 +128,13 @@ func mariaPoints(t *testing.T, mode string) {
 	m.Kill()
 	m.Start()
 	done = transfers(t, m, done, 20)
+	within := time.Now().UTC().Add(time.Second).Truncate(time.Second) // a time within one transaction, which is not in it
+	ses := m.Session("crm")
+	defer ses.Close()
+	ses.Query("BEGIN")
+	ses.Query("INSERT INTO account VALUES (99, 0)")
+	time.Sleep(3 * time.Second)
+	ses.Query("COMMIT")
 	m.Query("crm", "CREATE TABLE late (id INT PRIMARY KEY) ENGINE=InnoDB")
 	m.Query("crm", "INSERT INTO late VALUES (1)")
 	x.caughtMaria(m)
@@ -163,7 +170,7 @@ func mariaPoints(t *testing.T, mode string) {
 	r := rand.New(rand.NewPCG(7, uint64(len(mode))))
 	points := 20
 	if mode == "logical" {
-		points = 8 // the way behind the snapshot is the same
+		points = 4 // the way behind the snapshot is the same
 	}
 	for k := range points {
 		i := first + r.IntN(len(done)-first)
@@ -188,6 +195,17 @@ func mariaPoints(t *testing.T, mode string) {
 		}
 	}
 	check("latest", len(done), len(done))
+	check(within.In(time.FixedZone("", 8*3600)).Format("2006-01-02 15:04:05-07:00"), len(done), len(done))
+	t.Run("within", func(t *testing.T) {
+		y := *x
+		y.t = t
+		for point, want := range map[string]string{within.Format(time.RFC3339): "0", "latest": "1"} {
+			if _, query := y.sailed("--at", point); query("crm", "SELECT COUNT(*) FROM account WHERE id = 99")[0][0] != want {
+				t.Errorf("at %s: not %s", point, want)
+			}
+		}
+	})
+	x.foreign()
 	x.loaded(mode, done[len(done)/2], len(done)/2+1)
 	x.want(4, "restore", "crm", "--identity", x.path("key"), "--to", x.path("no"), "--at", "gtid:9-9-9")
 	x.listed(done[first:])
@@ -256,4 +274,17 @@ func (x *fixture) loaded(mode string, to transfer, n int) {
 		x.t.Errorf("%s in the server, %d were committed", got, n)
 	}
 	restore(4, other.DSN("loader", ""))
+}
+
+// foreign restores with programs of another version: nothing is touched.
+func (x *fixture) foreign() {
+	x.t.Helper()
+	bin := x.t.TempDir()
+	for _, name := range []string{"mariadb-backup", "mariadbd", "mariadb", "mariadb-binlog", "mariadb-install-db"} {
+		x.must(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho '"+name+" from 11.4.2-MariaDB'\n"), 0o755))
+	}
+	s := x.want(4, "restore", "crm", "--identity", x.path("key"), "--to", x.path("no"), "--start", "--engine-bin", bin)
+	if _, err := os.Stat(x.path("no")); !strings.Contains(s.err, "of MariaDB 10.11, found: "+bin) || err == nil {
+		x.t.Errorf("%v: %s", err, s)
+	}
 }

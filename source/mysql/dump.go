@@ -367,7 +367,10 @@ func (s *session) readable(ctx context.Context, l binaryLog, from uint64) error 
 		if isFatal(err) {
 			return fmt.Errorf("%w: %s is broken: %w", snapshot.ErrLogGone, nameOf(l.base, file), err)
 		}
-		if err != nil || r.event == nil {
+		if errors.Is(err, io.EOF) || err == nil && r.event == nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}

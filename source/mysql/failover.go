@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"lifeboat/snapshot"
 )
@@ -27,6 +28,7 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 		return t, false, nil
 	}
 	captured := map[string]snapshot.LogEvent{}
+	newest := ""
 	for e, err := range end.Committed(ctx) {
 		if err != nil {
 			return t, false, err
@@ -34,12 +36,22 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 		if _, seen := captured[e.ID]; !seen && e.End <= end.Offset {
 			captured[e.ID] = e
 		}
+		if newest == "" {
+			newest = e.ID
+		}
 		if len(captured) >= maxCommitted {
 			break
 		}
 	}
 	last, _ := snapshot.SplitBinlog(l.at)
 	for file := last; file >= l.first; file-- {
+		before, err := s.value(fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", quoted(nameOf(l.base, file)), len(binlogMagic)))
+		if err != nil {
+			return t, false, err
+		}
+		if behind(before, newest) {
+			continue // all in it came later
+		}
 		second, err := s.second(ctx)
 		if err != nil {
 			return t, false, err
@@ -113,4 +125,18 @@ func (s *session) goesOnFrom(ctx context.Context, l binaryLog, end snapshot.LogE
 		return false, nil, err
 	}
 	return true, &found, nil
+}
+
+// behind reports whether a state, the newest transaction of each domain, is that of a moment after another transaction.
+func behind(state, gtid string) bool {
+	var of, have [3]uint64
+	if _, err := fmt.Sscanf(gtid, "%d-%d-%d", &of[0], &of[1], &of[2]); err != nil {
+		return false
+	}
+	for newest := range strings.SplitSeq(state, ",") {
+		if _, err := fmt.Sscanf(newest, "%d-%d-%d", &have[0], &have[1], &have[2]); err == nil && have[0] == of[0] && have[2] > of[2] {
+			return true
+		}
+	}
+	return false
 }

@@ -47,11 +47,11 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 	}
 	// The original's accounts are there, or come, root's too: who works here has one that is not among them.
 	user := "lifeboat_" + strings.ToLower(rand.Text()[:12])
-	account := user + "@localhost"
+	account, password := user+"@localhost", "Lb-1"+rand.Text() // of every kind of character, where a plugin of the original asks for them
 	for name, text := range map[string]string{
 		fillConfig: l.configuration(m) + "skip_networking\nsecure_file_priv = performance_schema\nmax_allowed_packet = 1G\ninnodb_flush_log_at_trx_commit = 0\ndatadir = .\ntmpdir = .\nlog_error = " + fillLog + "\npid_file = lifeboat-fill.pid\ninit_file = " + fillInit + "\n",
 		fillZone:   string(zoneFile(m.Zone)),
-		fillInit: "CREATE USER " + account + ";\nGRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n" +
+		fillInit: "CREATE USER " + account + " IDENTIFIED BY '" + password + "';\nGRANT ALL PRIVILEGES ON *.* TO " + account + " WITH GRANT OPTION;\n" +
 			"INSERT INTO mysql.proxies_priv (Host, User, Proxied_host, Proxied_user, With_grant, Grantor) VALUES ('localhost', '" + user + "', '%', '', 1, '');\nFLUSH PRIVILEGES;\n", // whoever runs this may not GRANT PROXY
 	} {
 		path := filepath.Join(dir, name)
@@ -83,7 +83,7 @@ func (p Programs) fill(ctx context.Context, l Layout, m Manifest, r *restore.Rep
 			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}()
-	c := &runner{program: p.client, binlog: p.binlog, args: []string{"--protocol=SOCKET", "--socket=" + socketFile, "--user=" + user}, dir: dir, owner: l.Owner}
+	c := &runner{program: p.client, binlog: p.binlog, args: []string{"--protocol=SOCKET", "--socket=" + socketFile, "--user=" + user}, password: password, dir: dir, owner: l.Owner}
 	for _, name := range []string{dataFile, accountsFile} {
 		if sql[name] == nil {
 			continue

@@ -370,6 +370,22 @@ func TestStreamRefused(t *testing.T) {
 	if _, err := New(m.DSN("root", ""), "").OpenLog(t.Context(), snapshot.LogEnd{}); !errors.Is(err, errNoBinlog) || !strings.Contains(err.Error(), "log_bin = binlog") {
 		t.Error(err)
 	}
+	m.Stop()
+	m = testenv.StartMariaDB(t)
+	m.Query("", "CREATE USER nobody@localhost")
+	if _, err := New(m.DSN("nobody", ""), "").OpenLog(t.Context(), snapshot.LogEnd{}); err == nil || !strings.Contains(err.Error(), "`lifeboat doctor` prints the SQL that grants it") {
+		t.Error(err)
+	}
+	m.Query("", "GRANT BINLOG MONITOR ON *.* TO nobody@localhost")
+	log, err := New(m.DSN("nobody", ""), "").OpenLog(t.Context(), snapshot.LogEnd{})
+	must(t, err)
+	for _, err = range log.Pieces(t.Context()) {
+		break
+	}
+	if err == nil || !strings.Contains(err.Error(), "REPLICATION SLAVE") || !strings.Contains(err.Error(), "`lifeboat doctor`") {
+		t.Error(err)
+	}
+	must(t, log.Close())
 }
 
 // TestEncrypted refuses a file of which the server keeps an event to itself, as it does where it is encrypted.
@@ -448,6 +464,16 @@ func TestChanges(t *testing.T) {
 				break
 			}
 			at += h.size
+		}
+	}
+}
+
+// TestBehind reads states of one domain and of several.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]bool{"": false, "0-1-7": false, "0-2-8": true, "5-1-9": false, "5-1-9,0-3-8": true, "5-1-9,0-3-6": false, "x": false} {
+		if got := behind(state, "0-1-7"); got != want {
+			t.Errorf("%q: %v", state, got)
 		}
 	}
 }
