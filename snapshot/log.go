@@ -31,7 +31,7 @@ type LogEnd struct {
 	Whole uint64
 	// Manifest is that of the newest snapshot; nil where none can be read.
 	Manifest []byte
-	// Committed yields the commits of its line that were captured, the newest first; nil where nothing was captured.
+	// Committed yields the commits of its line that were captured, one perhaps more than once; nil where nothing was captured.
 	Committed func(ctx context.Context) iter.Seq2[LogEvent, error]
 }
 

@@ -28,7 +28,7 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 		return t, false, nil
 	}
 	captured := map[string]snapshot.LogEvent{}
-	newest := ""
+	var newest snapshot.LogEvent
 	for e, err := range end.Committed(ctx) {
 		if err != nil {
 			return t, false, err
@@ -36,8 +36,8 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 		if _, seen := captured[e.ID]; !seen && e.End <= end.Offset {
 			captured[e.ID] = e
 		}
-		if newest == "" {
-			newest = e.ID
+		if e.End > newest.End {
+			newest = e
 		}
 		if len(captured) >= maxCommitted {
 			break
@@ -49,7 +49,7 @@ func (s *session) takenOver(ctx context.Context, l binaryLog, end snapshot.LogEn
 		if err != nil {
 			return t, false, err
 		}
-		if behind(before, newest) {
+		if behind(before, newest.ID) {
 			continue // all in it came later
 		}
 		second, err := s.second(ctx)
